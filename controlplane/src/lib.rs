@@ -1,0 +1,1 @@
+//! The control domain: what may block and what talks to operators.

@@ -1,0 +1,8 @@
+//! What one core owns and decides.
+//!
+//! No sockets, no threads, no clocks and no randomness of its own: bytes, the time and
+//! a seed come in, bytes and effects go out, so that whole shards can be simulated.
+
+pub mod ids;
+pub mod stats;
+pub mod time;
