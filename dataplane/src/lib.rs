@@ -1,1 +1,3 @@
 //! What touches sockets and disks.
+
+pub mod runtime;

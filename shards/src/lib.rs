@@ -4,5 +4,9 @@
 //! a seed come in, bytes and effects go out, so that whole shards can be simulated.
 
 pub mod ids;
+pub mod slot;
 pub mod stats;
+pub mod store;
 pub mod time;
+pub mod txn;
+pub mod wheel;

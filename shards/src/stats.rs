@@ -29,3 +29,12 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+/// What one shard counts.
+#[derive(Debug, Default)]
+pub struct ShardStats {
+    /// Keys removed because their time had come.
+    pub expired_keys: Counter,
+    /// Keys removed for want of memory.
+    pub evicted_keys: Counter,
+}

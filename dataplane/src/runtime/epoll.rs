@@ -1,0 +1,371 @@
+//! The epoll driver: for kernels and containers without io_uring.
+//!
+//! Level-triggered; one receive per ready connection and turn, sends attempted at once and
+//! finished when the socket has room again. Owns what the ring driver owns.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags, accept_with, recv, send, shutdown};
+use shards::time::Nanos;
+
+use super::{
+    ConnKey, Driver, DriverKind, Event, ListenerId, Loan, Payload, RECEIVE_BUFFER_BYTES,
+    RECEIVE_BUFFERS, SEND_CHUNK_BYTES, Wait, Waker, clock,
+};
+
+/// Ready descriptors reported by one turn; the rest follows in the next.
+const EVENTS_PER_TURN: usize = RECEIVE_BUFFERS as usize;
+/// Connections accepted per listener and turn.
+const ACCEPTS_PER_TURN: usize = 64;
+/// How long accepting rests after it failed for want of descriptors or memory.
+const ACCEPT_REST: Nanos = Nanos(50_000_000);
+
+/// Marks in the upper half of an event's user data; connections carry their generation there.
+const LISTENER: u64 = u32::MAX as u64;
+const WAKER: u64 = LISTENER - 1;
+/// Generations stay below the marks.
+const GENERATIONS: u32 = 1 << 24;
+
+struct Conn {
+    fd: OwnedFd,
+    receiving: bool,
+    sending: Option<Payload>,
+    /// What the poll set is told to watch; not in the set while empty, since a hang-up
+    /// would be reported for ever otherwise.
+    watched: EventFlags,
+}
+
+struct Slot {
+    generation: u32,
+    conn: Option<Conn>,
+}
+
+/// See the module's text.
+pub struct Epoll {
+    set: OwnedFd,
+    ready: Vec<epoll::Event>,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    listeners: Vec<OwnedFd>,
+    accept_rests: Option<Nanos>,
+    /// Receive buffers; the first `lent` of them are on loan.
+    buffers: Vec<Box<[u8]>>,
+    lent: usize,
+    /// Events made outside `turn`, delivered by the next one.
+    pending: Vec<Event>,
+    waker: Waker,
+}
+
+impl Epoll {
+    /// An empty poll set.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub fn new() -> io::Result<Self> {
+        let set = epoll::create(CreateFlags::CLOEXEC)?;
+        let waker = Waker::new()?;
+        epoll::add(&set, waker.fd(), EventData::new_u64(WAKER << 32), EventFlags::IN)?;
+        Ok(Self {
+            set,
+            ready: Vec::with_capacity(EVENTS_PER_TURN),
+            slots: Vec::new(),
+            free: Vec::new(),
+            listeners: Vec::new(),
+            accept_rests: None,
+            buffers: Vec::new(),
+            lent: 0,
+            pending: Vec::new(),
+            waker,
+        })
+    }
+
+    fn conn(&mut self, key: ConnKey) -> Option<&mut Conn> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        if slot.generation == key.generation { slot.conn.as_mut() } else { None }
+    }
+
+    /// Tells the poll set what a connection waits for now.
+    fn watch(&mut self, key: ConnKey) {
+        let Some(slot) = self.slots.get_mut(key.index as usize) else { return };
+        let Some(conn) = slot.conn.as_mut().filter(|_| slot.generation == key.generation) else {
+            return;
+        };
+        let mut wanted = EventFlags::empty();
+        wanted.set(EventFlags::IN, conn.receiving);
+        wanted.set(EventFlags::OUT, conn.sending.is_some());
+        if wanted == conn.watched {
+            return;
+        }
+        let outcome = if wanted.is_empty() {
+            epoll::delete(&self.set, &conn.fd)
+        } else if conn.watched.is_empty() {
+            epoll::add(&self.set, &conn.fd, data_of(key), wanted)
+        } else {
+            epoll::modify(&self.set, &conn.fd, data_of(key), wanted)
+        };
+        conn.watched = wanted;
+        if let Err(errno) = outcome {
+            self.pending.push(Event::Failed(key, errno.into()));
+        }
+    }
+
+    /// Sends until the payload has left, the socket is full, or a turn's share is spent.
+    fn push_out(&mut self, key: ConnKey) -> Option<Payload> {
+        let conn = self.conn(key)?;
+        let payload = conn.sending.as_mut()?;
+        let outcome = match payload.plain() {
+            Some(bytes) => {
+                let part = &bytes[..bytes.len().min(SEND_CHUNK_BYTES)];
+                send(&conn.fd, part, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+            }
+            None => {
+                let pieces = payload.pieces(SEND_CHUNK_BYTES);
+                let mut control = rustix::net::SendAncillaryBuffer::default();
+                let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+                rustix::net::sendmsg(&conn.fd, &pieces, &mut control, flags)
+            }
+        };
+        match outcome {
+            Ok(n) => payload.advance(n),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(errno) => {
+                conn.sending = None;
+                self.pending.push(Event::Failed(key, errno.into()));
+                self.watch(key);
+                return None;
+            }
+        }
+        let done = if payload.left() == 0 { conn.sending.take() } else { None };
+        self.watch(key);
+        done
+    }
+
+    fn accept(&mut self, index: usize, events: &mut Vec<Event>) {
+        let Some(listener) = self.listeners.get(index) else { return };
+        for _ in 0..ACCEPTS_PER_TURN {
+            match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                Ok(fd) => events.push(Event::Accepted(ListenerId(index as u16), fd)),
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(errno) => {
+                    events.push(Event::AcceptFailed(errno.into()));
+                    self.accept_rests = Some(clock::monotonic().after(ACCEPT_REST));
+                    self.watch_listeners(EventFlags::empty());
+                    return;
+                }
+            }
+        }
+    }
+
+    fn watch_listeners(&self, flags: EventFlags) {
+        for (index, listener) in self.listeners.iter().enumerate() {
+            let data = EventData::new_u64(LISTENER << 32 | index as u64);
+            // Both are ours and in the set, so this cannot fail but for lack of memory,
+            // and then accepting rests a little longer.
+            let _ = epoll::modify(&self.set, listener, data, flags);
+        }
+    }
+
+    fn receive(&mut self, key: ConnKey, events: &mut Vec<Event>) {
+        if self.lent == self.buffers.len() {
+            if self.lent == usize::from(RECEIVE_BUFFERS) {
+                return; // level-triggered: the next turn reports it again
+            }
+            self.buffers.push(vec![0; RECEIVE_BUFFER_BYTES].into_boxed_slice());
+        }
+        let id = self.lent;
+        let slot = &self.slots[key.index as usize];
+        let Some(conn) = slot.conn.as_ref().filter(|c| c.receiving) else { return };
+        match recv(&conn.fd, &mut self.buffers[id][..], RecvFlags::DONTWAIT) {
+            Ok((0, _)) => {
+                self.stop_receiving(key);
+                events.push(Event::Ended(key));
+            }
+            Ok((n, _)) => {
+                self.lent += 1;
+                events.push(Event::Received(key, Loan { id: id as u16, len: n as u32 }));
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(errno) => {
+                self.stop_receiving(key);
+                events.push(Event::Failed(key, errno.into()));
+            }
+        }
+    }
+
+    fn stop_receiving(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conn(key) {
+            conn.receiving = false;
+            self.watch(key);
+        }
+    }
+
+    fn handle(&mut self, data: u64, flags: EventFlags, events: &mut Vec<Event>) {
+        match data >> 32 {
+            LISTENER => self.accept(data as u32 as usize, events),
+            WAKER => {
+                self.waker.clear();
+                events.push(Event::Woken);
+            }
+            generation => {
+                let key = ConnKey { index: data as u32, generation: generation as u32 };
+                if self.conn(key).is_none() {
+                    return;
+                }
+                // An error or a hang-up shows itself in the receive or send that follows.
+                if flags.contains(EventFlags::OUT)
+                    && let Some(payload) = self.push_out(key)
+                {
+                    events.push(Event::Sent(key, payload));
+                }
+                self.receive(key, events);
+            }
+        }
+    }
+}
+
+impl Driver for Epoll {
+    fn kind(&self) -> DriverKind {
+        DriverKind::Epoll
+    }
+
+    fn listen(&mut self, fd: OwnedFd) -> io::Result<ListenerId> {
+        let index = self.listeners.len();
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        let data = EventData::new_u64(LISTENER << 32 | index as u64);
+        epoll::add(&self.set, &fd, data, EventFlags::IN)?;
+        self.listeners.push(fd);
+        Ok(ListenerId(index as u16))
+    }
+
+    fn stop_listening(&mut self) {
+        self.listeners.clear(); // closing takes them out of the set
+    }
+
+    fn open(&mut self, fd: OwnedFd) -> io::Result<ConnKey> {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, conn: None });
+            self.slots.len() as u32 - 1
+        });
+        let slot = &mut self.slots[index as usize];
+        let key = ConnKey { index, generation: slot.generation };
+        if let Err(errno) = epoll::add(&self.set, &fd, data_of(key), EventFlags::IN) {
+            self.free.push(index);
+            return Err(errno.into());
+        }
+        slot.conn = Some(Conn { fd, receiving: true, sending: None, watched: EventFlags::IN });
+        Ok(key)
+    }
+
+    fn pause(&mut self, key: ConnKey) {
+        self.stop_receiving(key);
+    }
+
+    fn resume(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conn(key) {
+            conn.receiving = true;
+            self.watch(key);
+        }
+    }
+
+    fn send(&mut self, key: ConnKey, payload: Payload) -> Option<Payload> {
+        let Some(conn) = self.conn(key) else { return Some(payload) };
+        assert!(conn.sending.is_none(), "one payload in flight per connection");
+        if payload.left() == 0 {
+            return Some(payload);
+        }
+        conn.sending = Some(payload);
+        self.push_out(key)
+    }
+
+    fn unsent(&self, key: ConnKey) -> usize {
+        self.slots
+            .get(key.index as usize)
+            .filter(|slot| slot.generation == key.generation)
+            .and_then(|slot| slot.conn.as_ref()?.sending.as_ref())
+            .map_or(0, Payload::left)
+    }
+
+    fn finish(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conn(key) {
+            // The peer may be gone already, which the receive reports.
+            let _ = shutdown(&conn.fd, Shutdown::Write);
+        }
+    }
+
+    fn close(&mut self, key: ConnKey) {
+        if self.conn(key).is_some() {
+            let slot = &mut self.slots[key.index as usize];
+            slot.conn = None; // closing takes it out of the set
+            slot.generation = (slot.generation + 1) % GENERATIONS;
+            self.free.push(key.index);
+        }
+    }
+
+    fn bytes(&self, loan: Loan) -> &[u8] {
+        &self.buffers[usize::from(loan.id)][..loan.len as usize]
+    }
+
+    fn submit(&mut self) -> io::Result<()> {
+        Ok(()) // sends leave as they are made
+    }
+
+    fn turn(&mut self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {
+        self.lent = 0;
+        let mut wait = if self.pending.is_empty() { wait } else { Wait::Poll };
+        events.append(&mut self.pending);
+        if let Some(until) = self.accept_rests {
+            if clock::monotonic() >= until {
+                self.accept_rests = None;
+                self.watch_listeners(EventFlags::IN);
+            } else {
+                wait = wait.at_most(ACCEPT_REST.0);
+            }
+        }
+        let timeout = match wait {
+            Wait::Poll => Some(rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 }),
+            Wait::AtMost(ns) => Some(rustix::time::Timespec {
+                tv_sec: (ns / 1_000_000_000) as i64,
+                tv_nsec: (ns % 1_000_000_000) as i64,
+            }),
+            Wait::Forever => None,
+        };
+        let mut ready = std::mem::take(&mut self.ready);
+        ready.clear();
+        let waited = epoll::wait(
+            &self.set,
+            rustix::buffer::spare_capacity(&mut ready),
+            timeout.as_ref(),
+        );
+        if let Err(errno) = waited
+            && errno != Errno::INTR
+        {
+            return Err(errno.into());
+        }
+        for event in &ready {
+            self.handle(event.data.u64(), event.flags, events);
+        }
+        self.ready = ready;
+        events.append(&mut self.pending);
+        Ok(())
+    }
+
+    fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    fn descriptor(&self, key: ConnKey) -> Option<BorrowedFd<'_>> {
+        let slot = self.slots.get(key.index as usize)?;
+        let conn = slot.conn.as_ref().filter(|_| slot.generation == key.generation)?;
+        Some(conn.fd.as_fd())
+    }
+}
+
+fn data_of(key: ConnKey) -> EventData {
+    EventData::new_u64(u64::from(key.generation) << 32 | u64::from(key.index))
+}

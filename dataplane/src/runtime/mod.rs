@@ -1,0 +1,165 @@
+//! The event loop's bottom: sockets in, received bytes out, one kernel entry a turn.
+//!
+//! Three drivers stand behind one interface: `uring`, `epoll`, and (to come) `sim`. A
+//! driver owns descriptors, receive buffers and payloads in flight. It knows no protocol,
+//! decides nothing about a connection's life except what the kernel forces, and never
+//! blocks outside [`Driver::turn`].
+//!
+//! ```text
+//! turn(wait) -> events -> the caller works -> send/pause/resume/close -> turn(wait) ...
+//! ```
+//!
+//! A received buffer is lent until the next `turn`, which takes all of them back.
+
+pub mod choose;
+pub mod clock;
+pub mod epoll;
+mod payload;
+pub mod uring;
+mod waker;
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+pub use choose::{Choice, DriverKind};
+pub use payload::Payload;
+pub use waker::Waker;
+
+/// Bytes of one receive buffer. Measured: 4 to 64 KiB halves the CPU of long bodies, and
+/// 16 KiB costs small requests nothing.
+pub const RECEIVE_BUFFER_BYTES: usize = 16 << 10;
+
+/// Receive buffers of one shard: what all its connections together can have filled
+/// between two turns. When they run out, receiving pauses until the next turn.
+pub const RECEIVE_BUFFERS: u16 = 256;
+
+/// Most bytes handed to the kernel in one send, so that one large reply cannot hold up a
+/// turn: 256 KiB take about 40 us to copy.
+pub const SEND_CHUNK_BYTES: usize = 256 << 10;
+
+/// A connection of this shard. The index is dense and reused; the generation tells the
+/// users of one index apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnKey {
+    /// Position in tables of connections.
+    pub index: u32,
+    /// Which use of the position.
+    pub generation: u32,
+}
+
+/// One of the listeners given to [`Driver::listen`], in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerId(pub u16);
+
+/// A received buffer on loan until the next turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loan {
+    id: u16,
+    len: u32,
+}
+
+/// What happened since the last turn.
+#[derive(Debug)]
+pub enum Event {
+    /// A client connected; hand it to [`Driver::open`] or drop it.
+    Accepted(ListenerId, OwnedFd),
+    /// Accepting failed, for want of descriptors mostly; it goes on by itself.
+    AcceptFailed(io::Error),
+    /// Bytes arrived: see [`Driver::bytes`].
+    Received(ConnKey, Loan),
+    /// The peer will send no more.
+    Ended(ConnKey),
+    /// The connection broke.
+    Failed(ConnKey, io::Error),
+    /// A payload has left whole; its memory comes back for reuse.
+    Sent(ConnKey, Payload),
+    /// Another thread rang the [`Waker`].
+    Woken,
+}
+
+/// How long a turn may sleep when nothing has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Not at all: there is work to do.
+    Poll,
+    /// At most so many nanoseconds.
+    AtMost(u64),
+    /// Until something happens.
+    Forever,
+}
+
+impl Wait {
+    /// The shorter of this and `ns`.
+    pub fn at_most(self, ns: u64) -> Self {
+        match self {
+            Self::Poll => Self::Poll,
+            Self::AtMost(other) => Self::AtMost(other.min(ns)),
+            Self::Forever => Self::AtMost(ns),
+        }
+    }
+}
+
+/// What a shard's loop needs of the kernel.
+///
+/// Every connection has at most one payload in flight. Calls about a key that is closed
+/// already are ignored.
+pub trait Driver {
+    /// Which driver this is.
+    fn kind(&self) -> DriverKind;
+
+    /// Starts accepting; listeners are numbered in the order given.
+    ///
+    /// # Errors
+    /// When the kernel refuses to watch the descriptor.
+    fn listen(&mut self, listener: OwnedFd) -> io::Result<ListenerId>;
+
+    /// Stops accepting on all listeners and closes them.
+    fn stop_listening(&mut self);
+
+    /// Takes a connection over and starts receiving.
+    ///
+    /// # Errors
+    /// When the kernel refuses; the descriptor is closed then.
+    fn open(&mut self, fd: OwnedFd) -> io::Result<ConnKey>;
+
+    /// Stops receiving. What has been received already still arrives as events.
+    fn pause(&mut self, conn: ConnKey);
+
+    /// Starts receiving again.
+    fn resume(&mut self, conn: ConnKey);
+
+    /// Sends a payload. Returns it when it left at once; otherwise a `Sent` follows, or a
+    /// `Failed`. Nothing else may be in flight for this connection.
+    fn send(&mut self, conn: ConnKey, payload: Payload) -> Option<Payload>;
+
+    /// Bytes of the payload in flight that have not left yet.
+    fn unsent(&self, conn: ConnKey) -> usize;
+
+    /// Tells the peer that no more will be sent; receiving goes on.
+    fn finish(&mut self, conn: ConnKey);
+
+    /// Closes, dropping what is in flight. The key is dead from now on; no event names it
+    /// that was not made before.
+    fn close(&mut self, conn: ConnKey);
+
+    /// The bytes of a loan of this turn.
+    fn bytes(&self, loan: Loan) -> &[u8];
+
+    /// Submits what is queued without waiting, so that replies leave amid a long turn.
+    ///
+    /// # Errors
+    /// When the ring or the poll set itself fails; the shard cannot go on then.
+    fn submit(&mut self) -> io::Result<()>;
+
+    /// Takes back all loans, submits everything, waits, and appends what happened.
+    ///
+    /// # Errors
+    /// As for [`Driver::submit`].
+    fn turn(&mut self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()>;
+
+    /// A handle by which other threads end this driver's sleep.
+    fn waker(&self) -> Waker;
+
+    /// The peer's and the own address of a connection.
+    fn descriptor(&self, conn: ConnKey) -> Option<std::os::fd::BorrowedFd<'_>>;
+}

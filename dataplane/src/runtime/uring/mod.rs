@@ -1,0 +1,517 @@
+//! The io_uring driver: multishot accept and receive into provided buffers, one entry a turn.
+//!
+//! Owns the ring, the receive buffers, the descriptors and the payloads in flight.
+//! A connection's descriptor is closed only when the kernel holds no request of it:
+//!
+//! ```text
+//! open -> receiving --pause--> cancelling -> quiet --resume--> receiving
+//!   any --close--> shut down -> (receive and send reaped) -> gone
+//! ```
+//!
+//! Unsafe because requests name memory: payloads and message headers live boxed in the
+//! connection until their completion is reaped; a driver dropped before that leaks them.
+#![allow(unsafe_code)]
+
+mod buffers;
+mod ring;
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use io_uring::{cqueue, opcode, squeue, types};
+use rustix::io::Errno;
+use rustix::net::{Shutdown, shutdown};
+
+use super::{
+    ConnKey, Driver, DriverKind, Event, ListenerId, Loan, Payload, RECEIVE_BUFFER_BYTES,
+    RECEIVE_BUFFERS, SEND_CHUNK_BYTES, Wait, Waker, clock,
+};
+use buffers::BufferRing;
+use ring::Ring;
+use shards::time::Nanos;
+
+/// Buffer group of all receives.
+const GROUP: u16 = 0;
+/// How long accepting rests after it failed for want of descriptors or memory.
+const ACCEPT_REST: Nanos = Nanos(50_000_000);
+/// Generations fit the 24 bits left in a request's user data.
+const GENERATIONS: u32 = 1 << 24;
+
+/// What a completion is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Op {
+    Accept,
+    Receive,
+    Send,
+    Cancel,
+    Wake,
+}
+
+impl Op {
+    fn token(self, key: ConnKey) -> u64 {
+        (self as u64) << 56 | u64::from(key.generation) << 32 | u64::from(key.index)
+    }
+
+    fn of(token: u64) -> (Self, ConnKey) {
+        let op = match token >> 56 {
+            0 => Self::Accept,
+            1 => Self::Receive,
+            2 => Self::Send,
+            3 => Self::Cancel,
+            _ => Self::Wake,
+        };
+        let generation = (token >> 32) as u32 & (GENERATIONS - 1);
+        (op, ConnKey { index: token as u32, generation })
+    }
+}
+
+/// Where a connection's multishot receive stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Receive {
+    Quiet,
+    Armed,
+    /// Told to stop; its last completion is still to come.
+    Cancelling,
+}
+
+/// The header of a vectored send; boxed, since the kernel reads it by address.
+struct Message {
+    header: libc::msghdr,
+    /// What the header points to.
+    _pieces: Vec<libc::iovec>,
+}
+
+struct Conn {
+    fd: OwnedFd,
+    receive: Receive,
+    /// Whether the caller wants to receive; differs from `receive` while that settles.
+    wanted: bool,
+    sending: Option<Payload>,
+    message: Option<Box<Message>>,
+    closing: bool,
+}
+
+struct Slot {
+    generation: u32,
+    conn: Option<Conn>,
+}
+
+struct Listener {
+    fd: OwnedFd,
+    armed: bool,
+}
+
+/// See the module's text.
+pub struct Uring {
+    ring: Ring,
+    buffers: BufferRing,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    listeners: Vec<Option<Listener>>,
+    stopping: bool,
+    /// Until when accepting rests after a failure.
+    accept_rests: Option<Nanos>,
+    loans: Vec<u16>,
+    /// Connections whose receive ended for want of buffers; armed anew next turn.
+    starved: Vec<ConnKey>,
+    completions: Vec<cqueue::Entry>,
+    waker: Waker,
+    wake_armed: bool,
+    in_flight: usize,
+}
+
+impl Uring {
+    /// A ring with its buffers, on the thread that will use it.
+    ///
+    /// # Errors
+    /// What the kernel answered: forbidden, too old, or too little locked memory.
+    pub fn new() -> io::Result<Self> {
+        let ring = Ring::new()?;
+        let buffers =
+            BufferRing::new(&ring.submitter(), GROUP, RECEIVE_BUFFERS, RECEIVE_BUFFER_BYTES)?;
+        Ok(Self {
+            ring,
+            buffers,
+            slots: Vec::new(),
+            free: Vec::new(),
+            listeners: Vec::new(),
+            stopping: false,
+            accept_rests: None,
+            loans: Vec::new(),
+            starved: Vec::new(),
+            completions: Vec::new(),
+            waker: Waker::new()?,
+            wake_armed: false,
+            in_flight: 0,
+        })
+    }
+
+    fn conn(&mut self, key: ConnKey) -> Option<&mut Conn> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        if slot.generation == key.generation { slot.conn.as_mut() } else { None }
+    }
+
+    /// Queues a request whose memory, if any, its connection holds until the completion.
+    fn push(&mut self, entry: squeue::Entry, op: Op, key: ConnKey) {
+        let entry = entry.user_data(op.token(key));
+        // SAFETY: descriptors are closed and payloads and headers freed only after the
+        // last completion (`settle`), and leaked if the driver is dropped before (`Drop`).
+        // Receive memory belongs to the buffer ring, which outlives the ring.
+        let pushed = unsafe { self.ring.push(&entry) };
+        if let Err(error) = pushed {
+            // The ring itself is broken; the next turn reports it.
+            tracing::error!(%error, "io_uring refused to take a request");
+        }
+    }
+
+    fn arm_accept(&mut self, index: usize) {
+        if let Some(Some(listener)) = self.listeners.get_mut(index) {
+            listener.armed = true;
+            let fd = types::Fd(listener.fd.as_raw_fd());
+            let entry = opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build();
+            self.push(entry, Op::Accept, ConnKey { index: index as u32, generation: 0 });
+        }
+    }
+
+    fn arm_receive(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conn(key)
+            && conn.wanted
+            && !conn.closing
+            && conn.receive == Receive::Quiet
+        {
+            conn.receive = Receive::Armed;
+            let fd = types::Fd(conn.fd.as_raw_fd());
+            self.in_flight += 1;
+            self.push(opcode::RecvMulti::new(fd, GROUP).build(), Op::Receive, key);
+        }
+    }
+
+    /// Queues the next part of the payload in flight.
+    fn continue_send(&mut self, key: ConnKey) {
+        let Some(conn) = self.conn(key) else { return };
+        let Some(payload) = &conn.sending else { return };
+        let fd = types::Fd(conn.fd.as_raw_fd());
+        let entry = if let Some(bytes) = payload.plain() {
+            let len = bytes.len().min(SEND_CHUNK_BYTES) as u32;
+            opcode::Send::new(fd, bytes.as_ptr(), len).flags(libc::MSG_NOSIGNAL).build()
+        } else {
+            let message = Message::new(payload);
+            let message = conn.message.insert(Box::new(message));
+            opcode::SendMsg::new(fd, &raw const message.header)
+                .flags(libc::MSG_NOSIGNAL as u32)
+                .build()
+        };
+        self.in_flight += 1;
+        self.push(entry, Op::Send, key);
+    }
+
+    /// Lets go of a closing connection once the kernel holds no request of it.
+    fn settle(&mut self, key: ConnKey) {
+        let Some(conn) = self.conn(key) else { return };
+        if conn.closing && conn.receive == Receive::Quiet && conn.sending.is_none() {
+            let slot = &mut self.slots[key.index as usize];
+            slot.conn = None;
+            slot.generation = (slot.generation + 1) % GENERATIONS;
+            self.free.push(key.index);
+        }
+    }
+
+    fn complete(&mut self, cqe: &cqueue::Entry, events: &mut Vec<Event>) {
+        let (op, key) = Op::of(cqe.user_data());
+        match op {
+            Op::Accept => self.accepted(key.index as usize, cqe, events),
+            Op::Receive => self.received(key, cqe, events),
+            Op::Send => self.sent(key, cqe.result(), events),
+            Op::Cancel => {}
+            Op::Wake => {
+                self.waker.clear();
+                self.wake_armed = cqueue::more(cqe.flags());
+                events.push(Event::Woken);
+            }
+        }
+    }
+
+    fn accepted(&mut self, index: usize, cqe: &cqueue::Entry, events: &mut Vec<Event>) {
+        match error_of(cqe.result()) {
+            None => {
+                // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
+                let fd = unsafe { OwnedFd::from_raw_fd(cqe.result()) };
+                events.push(Event::Accepted(ListenerId(index as u16), fd));
+            }
+            Some(Errno::CANCELED) => {}
+            Some(errno) => {
+                self.accept_rests = Some(clock::monotonic().after(ACCEPT_REST));
+                events.push(Event::AcceptFailed(errno.into()));
+            }
+        }
+        if !cqueue::more(cqe.flags()) {
+            if self.stopping {
+                self.listeners[index] = None;
+            } else if let Some(listener) = &mut self.listeners[index] {
+                listener.armed = false;
+            }
+        }
+    }
+
+    fn received(&mut self, key: ConnKey, cqe: &cqueue::Entry, events: &mut Vec<Event>) {
+        let more = cqueue::more(cqe.flags());
+        let loan = cqueue::buffer_select(cqe.flags());
+        self.loans.extend(loan);
+        if !more {
+            self.in_flight -= 1;
+        }
+        let Some(conn) = self.conn(key) else { return };
+        if !more {
+            conn.receive = Receive::Quiet;
+        }
+        let closing = conn.closing;
+        match (error_of(cqe.result()), loan) {
+            _ if closing => {}
+            (None, Some(id)) if cqe.result() > 0 => {
+                events.push(Event::Received(key, Loan { id, len: cqe.result() as u32 }));
+                if !more {
+                    self.arm_receive(key);
+                }
+            }
+            (None, _) => {
+                conn.wanted = false;
+                events.push(Event::Ended(key));
+            }
+            (Some(Errno::NOBUFS), _) => self.starved.push(key),
+            (Some(Errno::CANCELED), _) => self.arm_receive(key),
+            (Some(errno), _) => {
+                conn.wanted = false;
+                events.push(Event::Failed(key, errno.into()));
+            }
+        }
+        if closing {
+            self.settle(key);
+        }
+    }
+
+    fn sent(&mut self, key: ConnKey, result: i32, events: &mut Vec<Event>) {
+        self.in_flight -= 1;
+        let Some(conn) = self.conn(key) else { return };
+        let Some(mut payload) = conn.sending.take() else { return };
+        let closing = conn.closing;
+        match error_of(result) {
+            None => payload.advance(result as usize),
+            Some(Errno::AGAIN | Errno::INTR) => {}
+            Some(errno) => {
+                if closing {
+                    self.settle(key);
+                } else {
+                    events.push(Event::Failed(key, errno.into()));
+                }
+                return;
+            }
+        }
+        if closing {
+            self.settle(key);
+        } else if payload.left() == 0 {
+            events.push(Event::Sent(key, payload));
+        } else {
+            conn.sending = Some(payload);
+            self.continue_send(key);
+        }
+    }
+
+    /// What has to be armed before the kernel is entered.
+    fn prepare(&mut self) {
+        for id in self.loans.drain(..) {
+            self.buffers.give(id);
+        }
+        self.buffers.publish();
+        while let Some(key) = self.starved.pop() {
+            self.arm_receive(key);
+        }
+        if !self.wake_armed {
+            self.wake_armed = true;
+            let fd = types::Fd(self.waker.fd().as_raw_fd());
+            let entry = opcode::PollAdd::new(fd, libc::POLLIN as u32).multi(true).build();
+            self.push(entry, Op::Wake, ConnKey { index: 0, generation: 0 });
+        }
+    }
+
+    fn arm_listeners(&mut self) {
+        for index in 0..self.listeners.len() {
+            if matches!(&self.listeners[index], Some(listener) if !listener.armed) {
+                self.arm_accept(index);
+            }
+        }
+    }
+}
+
+impl Message {
+    fn new(payload: &Payload) -> Self {
+        let mut pieces: Vec<libc::iovec> = payload
+            .pieces(SEND_CHUNK_BYTES)
+            .iter()
+            .map(|piece| libc::iovec {
+                iov_base: piece.as_ptr().cast_mut().cast(),
+                iov_len: piece.len(),
+            })
+            .collect();
+        // SAFETY: all-zero is a valid msghdr: no name, no pieces, no control data.
+        let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+        header.msg_iov = pieces.as_mut_ptr();
+        header.msg_iovlen = pieces.len();
+        Self { header, _pieces: pieces }
+    }
+}
+
+fn error_of(result: i32) -> Option<Errno> {
+    (result < 0).then(|| Errno::from_raw_os_error(-result))
+}
+
+impl Driver for Uring {
+    fn kind(&self) -> DriverKind {
+        DriverKind::Uring
+    }
+
+    fn listen(&mut self, fd: OwnedFd) -> io::Result<ListenerId> {
+        let id = ListenerId(self.listeners.len() as u16);
+        self.listeners.push(Some(Listener { fd, armed: false }));
+        Ok(id)
+    }
+
+    fn stop_listening(&mut self) {
+        self.stopping = true;
+        for index in 0..self.listeners.len() {
+            match &self.listeners[index] {
+                Some(listener) if listener.armed => {
+                    let key = ConnKey { index: index as u32, generation: 0 };
+                    let entry = opcode::AsyncCancel::new(Op::Accept.token(key)).build();
+                    self.push(entry, Op::Cancel, key);
+                }
+                _ => self.listeners[index] = None,
+            }
+        }
+    }
+
+    fn open(&mut self, fd: OwnedFd) -> io::Result<ConnKey> {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, conn: None });
+            self.slots.len() as u32 - 1
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.conn = Some(Conn {
+            fd,
+            receive: Receive::Quiet,
+            wanted: true,
+            sending: None,
+            message: None,
+            closing: false,
+        });
+        let key = ConnKey { index, generation: slot.generation };
+        self.arm_receive(key);
+        Ok(key)
+    }
+
+    fn pause(&mut self, key: ConnKey) {
+        let Some(conn) = self.conn(key) else { return };
+        conn.wanted = false;
+        if conn.receive == Receive::Armed {
+            conn.receive = Receive::Cancelling;
+            let entry = opcode::AsyncCancel::new(Op::Receive.token(key)).build();
+            self.push(entry, Op::Cancel, key);
+        }
+    }
+
+    fn resume(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conn(key) {
+            conn.wanted = true;
+            self.arm_receive(key);
+        }
+    }
+
+    fn send(&mut self, key: ConnKey, payload: Payload) -> Option<Payload> {
+        let Some(conn) = self.conn(key) else { return Some(payload) };
+        assert!(conn.sending.is_none(), "one payload in flight per connection");
+        if conn.closing || payload.left() == 0 {
+            return Some(payload);
+        }
+        conn.sending = Some(payload);
+        self.continue_send(key);
+        None
+    }
+
+    fn unsent(&self, key: ConnKey) -> usize {
+        self.slots
+            .get(key.index as usize)
+            .filter(|slot| slot.generation == key.generation)
+            .and_then(|slot| slot.conn.as_ref()?.sending.as_ref())
+            .map_or(0, |payload| payload.left())
+    }
+
+    fn finish(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conn(key) {
+            // The peer may be gone already, which the receive reports.
+            let _ = shutdown(&conn.fd, Shutdown::Write);
+        }
+    }
+
+    fn close(&mut self, key: ConnKey) {
+        let Some(conn) = self.conn(key) else { return };
+        if conn.closing {
+            return;
+        }
+        conn.closing = true;
+        if conn.receive != Receive::Quiet || conn.sending.is_some() {
+            // Ends both requests; an error means that the peer has ended them already.
+            let _ = shutdown(&conn.fd, Shutdown::Both);
+        }
+        self.settle(key);
+    }
+
+    fn bytes(&self, loan: Loan) -> &[u8] {
+        self.buffers.bytes(loan.id, loan.len as usize)
+    }
+
+    fn submit(&mut self) -> io::Result<()> {
+        self.ring.submit()
+    }
+
+    fn turn(&mut self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {
+        self.prepare();
+        let mut wait = wait;
+        self.accept_rests = self.accept_rests.filter(|until| clock::monotonic() < *until);
+        if self.accept_rests.is_some() {
+            wait = wait.at_most(ACCEPT_REST.0);
+        } else {
+            self.arm_listeners();
+        }
+        let mut completions = std::mem::take(&mut self.completions);
+        self.ring.turn(wait, &mut completions)?;
+        if completions.is_empty() {
+            self.accept_rests = false;
+        }
+        for cqe in completions.drain(..) {
+            self.complete(&cqe, events);
+        }
+        self.completions = completions;
+        Ok(())
+    }
+
+    fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    fn descriptor(&self, key: ConnKey) -> Option<BorrowedFd<'_>> {
+        let slot = self.slots.get(key.index as usize)?;
+        let conn = slot.conn.as_ref().filter(|_| slot.generation == key.generation)?;
+        Some(conn.fd.as_fd())
+    }
+}
+
+impl Drop for Uring {
+    /// Requests may still be under way while the kernel tears the ring down, so what they
+    /// name is leaked: a driver ends with its process, or (probing) before its first request.
+    fn drop(&mut self) {
+        if self.in_flight > 0 {
+            std::mem::forget(std::mem::take(&mut self.slots));
+            self.buffers.leak();
+        }
+    }
+}

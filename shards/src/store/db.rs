@@ -1,0 +1,461 @@
+//! One logical database: an index, the slab that both index and entries live in, and the
+//! long values. Knows nothing of other databases, watchers or timers.
+
+#![forbid(unsafe_code)]
+
+use std::rc::Rc;
+
+use crate::ids::SlotId;
+use crate::time::{Now, UnixMs};
+
+use super::blob::{Blob, BlobBuilder, Graveyard};
+use super::classes::Class;
+use super::entry::{Draft, DraftValue, Entry, Header, INLINE_KEY, LastUse, inline_room};
+use super::index::{Found, Index, TagBound};
+use super::slab::{Loc, Slab};
+use super::{EntryInfo, Expiry, Key, KeyHash, MAX_VALUE_BYTES, NewValue, OutOfMemory, Value};
+
+/// Long values by number.
+#[derive(Default)]
+struct Blobs {
+    held: Vec<Option<Blob>>,
+    free: Vec<u32>,
+}
+
+impl Blobs {
+    fn put(&mut self, blob: Blob) -> u32 {
+        if let Some(number) = self.free.pop() {
+            self.held[number as usize] = Some(blob);
+            return number;
+        }
+        self.held.push(Some(blob));
+        self.held.len() as u32 - 1
+    }
+
+    fn get(&self, number: u32) -> &Blob {
+        self.held[number as usize].as_ref().expect("an entry names it")
+    }
+
+    fn take(&mut self, number: u32) -> Option<Blob> {
+        self.free.push(number);
+        self.held[number as usize].take()
+    }
+}
+
+/// See the module's text.
+pub(super) struct Db {
+    index: Index,
+    slab: Slab,
+    blobs: Blobs,
+    graveyard: Rc<Graveyard>,
+    len: usize,
+    expires: usize,
+    /// Where values are put together before they are stored.
+    scratch: Vec<u8>,
+}
+
+impl Db {
+    pub(super) fn new(graveyard: Rc<Graveyard>) -> Self {
+        Self {
+            index: Index::default(),
+            slab: Slab::new(),
+            blobs: Blobs::default(),
+            graveyard,
+            len: 0,
+            expires: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn expires(&self) -> usize {
+        self.expires
+    }
+
+    pub(super) fn slot_len(&self, slot: SlotId) -> usize {
+        self.index.slot_len(slot)
+    }
+
+    /// Bytes of entries and index; long values are counted by the graveyard.
+    pub(super) fn memory(&self) -> usize {
+        self.slab.allocated() + self.index.memory()
+    }
+
+    pub(super) fn prefetch_line(&self, at: KeyHash) {
+        self.index.prefetch_line(&self.slab, at);
+    }
+
+    pub(super) fn prefetch_entry(&self, at: KeyHash) {
+        self.index.prefetch_entry(&self.slab, at);
+    }
+
+    fn find(&self, key: Key<'_>) -> Option<Found> {
+        self.index.find(&self.slab, key.at, |loc| self.key_at(loc) == key.bytes)
+    }
+
+    fn key_at(&self, loc: Loc) -> &[u8] {
+        match Entry::read(&self.slab, loc).key() {
+            Ok(key) => key,
+            Err(number) => self.blobs.get(number).bytes(),
+        }
+    }
+
+    fn value_of<'a>(&'a self, entry: Entry<'a>) -> Value<'a> {
+        match entry.value() {
+            Ok(bytes) => Value::Inline(bytes),
+            Err(number) => Value::Blob(self.blobs.get(number)),
+        }
+    }
+
+    pub(super) fn get(&mut self, key: Key<'_>, now: Now, touch: bool) -> Option<Value<'_>> {
+        let found = self.find(key)?;
+        let header = Header::read(&self.slab, found.loc);
+        let used = LastUse::at(now);
+        if touch && header.last_use() != used {
+            header.used_at(used).write(&mut self.slab, found.loc);
+        }
+        Some(self.value_of(Entry::read(&self.slab, found.loc)))
+    }
+
+    pub(super) fn info(&self, key: Key<'_>, now: Now) -> Option<EntryInfo> {
+        let entry = Entry::read(&self.slab, self.find(key)?.loc);
+        let long = if entry.header.long() { self.value_of(entry).bytes().len() } else { 0 };
+        Some(EntryInfo {
+            expiry: entry.expiry(),
+            idle_seconds: entry.header.last_use().idle(now),
+            modified: entry.header.modified(),
+            bytes: entry.size() + long + size_of::<u64>(),
+        })
+    }
+
+    /// Writes a value; returns the expiry if it is a new one.
+    pub(super) fn set(
+        &mut self,
+        key: Key<'_>,
+        value: NewValue<'_>,
+        expiry: Expiry,
+        now: Now,
+    ) -> Result<Option<UnixMs>, OutOfMemory> {
+        let found = self.find(key);
+        let old = found.map(|found| Entry::read(&self.slab, found.loc));
+        let old_key_blob = old.map(|old| old.key().err());
+        let at = match expiry {
+            Expiry::Keep => old.and_then(|old| old.expiry()),
+            Expiry::Never => None,
+            Expiry::At(at) => Some(at),
+        };
+        let value = match value {
+            NewValue::Bytes(bytes) if bytes.len() > inline_room(key.bytes.len()) => {
+                let mut builder = BlobBuilder::new(bytes.len(), self.graveyard.clone())?;
+                builder.extend(bytes);
+                NewValue::Blob(builder.freeze())
+            }
+            value => value,
+        };
+        let blob_len = if let NewValue::Blob(blob) = &value { blob.len() } else { 0 };
+        let mut draft = Draft {
+            key: key.bytes,
+            key_blob: None,
+            value: match &value {
+                NewValue::Bytes(bytes) => DraftValue::Inline(bytes),
+                NewValue::Blob(_) => DraftValue::Blob { number: 0, len: blob_len },
+            },
+            expiry: at,
+            last_use: LastUse::at(now),
+        };
+        if key.bytes.len() > INLINE_KEY {
+            draft.key_blob = Some(0);
+        }
+        let class = Class::of(draft.size());
+        // All that can fail comes before anything changes.
+        let key_blob = match (key.bytes.len() > INLINE_KEY, old_key_blob) {
+            (false, _) => None,
+            (true, Some(old)) => old,
+            (true, None) => Some(self.key_blob(key.bytes)?),
+        };
+        draft.key_blob = key_blob;
+        let (was_expiring, target) = match found {
+            Some(found) => {
+                let old = Entry::read(&self.slab, found.loc);
+                let (old_class, expiring) = (old.class(), old.header.expires());
+                let target =
+                    if old_class == class { found.loc } else { self.slab.allocate(class)? };
+                let old_value = Entry::read(&self.slab, found.loc).value().err();
+                if let Some(number) = old_value {
+                    self.blobs.take(number);
+                }
+                if target != found.loc {
+                    self.slab.free(found.loc, old_class);
+                    self.index.replace(&mut self.slab, key.at, found, target);
+                }
+                (expiring, target)
+            }
+            None => {
+                let target = self.make_entry(key, class, key_blob)?;
+                self.len += 1;
+                (false, target)
+            }
+        };
+        if let NewValue::Blob(blob) = value {
+            draft.value = DraftValue::Blob { number: self.blobs.put(blob), len: blob_len };
+        }
+        draft.write(&mut self.slab, target);
+        self.expires = self.expires + usize::from(at.is_some()) - usize::from(was_expiring);
+        Ok(if expiry == Expiry::Keep { None } else { at })
+    }
+
+    /// A piece for a new key, known to the index.
+    fn make_entry(
+        &mut self,
+        key: Key<'_>,
+        class: Class,
+        key_blob: Option<u32>,
+    ) -> Result<Loc, OutOfMemory> {
+        let made = self.slab.allocate(class).and_then(|loc| {
+            self.index
+                .insert(&mut self.slab, key.at, loc)
+                .inspect_err(|_| self.slab.free(loc, class))
+                .map(|()| loc)
+        });
+        if made.is_err()
+            && let Some(number) = key_blob
+        {
+            self.blobs.take(number);
+        }
+        made
+    }
+
+    fn key_blob(&mut self, key: &[u8]) -> Result<u32, OutOfMemory> {
+        let mut builder = BlobBuilder::new(key.len(), self.graveyard.clone())?;
+        builder.extend(key);
+        Ok(self.blobs.put(builder.freeze()))
+    }
+
+    /// See [`super::Store::write_at`].
+    pub(super) fn write_at(
+        &mut self,
+        key: Key<'_>,
+        offset: usize,
+        bytes: &[u8],
+        now: Now,
+    ) -> Result<usize, OutOfMemory> {
+        debug_assert!(offset + bytes.len() <= MAX_VALUE_BYTES, "the caller checks the limit");
+        let found = self.find(key);
+        let old = found.map(|found| self.value_of(Entry::read(&self.slab, found.loc)));
+        let old_len = old.map_or(0, |value| value.bytes().len());
+        let len = old_len.max(offset + bytes.len());
+        if len > inline_room(key.bytes.len()) {
+            return self.write_long(key, found, offset, bytes, now);
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        if let Some(found) = found {
+            let entry = Entry::read(&self.slab, found.loc);
+            scratch.extend_from_slice(self.value_of(entry).bytes());
+        }
+        scratch.resize(len, 0);
+        scratch[offset..offset + bytes.len()].copy_from_slice(bytes);
+        let outcome = self.set(key, NewValue::Bytes(&scratch), Expiry::Keep, now);
+        self.scratch = scratch;
+        outcome?;
+        self.mark_modified(key);
+        Ok(len)
+    }
+
+    fn write_long(
+        &mut self,
+        key: Key<'_>,
+        found: Option<Found>,
+        offset: usize,
+        bytes: &[u8],
+        now: Now,
+    ) -> Result<usize, OutOfMemory> {
+        if let Some(found) = found
+            && let Err(number) = Entry::read(&self.slab, found.loc).value()
+        {
+            let blob = self.blobs.held[number as usize].as_mut().expect("an entry names it");
+            if let Some(len) = blob.write_in_place(offset, bytes) {
+                let header = Header::read(&self.slab, found.loc).with_value_len(len);
+                header.used_at(LastUse::at(now)).mark_modified().write(&mut self.slab, found.loc);
+                return Ok(len);
+            }
+        }
+        let old = found.map(|found| self.value_of(Entry::read(&self.slab, found.loc)).bytes());
+        let old = old.unwrap_or(b"");
+        let len = old.len().max(offset + bytes.len());
+        // Twice the room: many small APPENDs copy a value but a few times.
+        let room = (len * 2).min(MAX_VALUE_BYTES).max(len);
+        let mut builder = BlobBuilder::new(room, self.graveyard.clone())?;
+        builder.extend(&old[..old.len().min(offset)]);
+        builder.extend_zero(offset.saturating_sub(old.len()));
+        builder.extend(bytes);
+        builder.extend(old.get(offset + bytes.len()..).unwrap_or(b""));
+        self.set(key, NewValue::Blob(builder.freeze()), Expiry::Keep, now)?;
+        self.mark_modified(key);
+        Ok(len)
+    }
+
+    fn mark_modified(&mut self, key: Key<'_>) {
+        if let Some(found) = self.find(key) {
+            Header::read(&self.slab, found.loc).mark_modified().write(&mut self.slab, found.loc);
+        }
+    }
+
+    pub(super) fn set_expiry(
+        &mut self,
+        key: Key<'_>,
+        expiry: Option<UnixMs>,
+        now: Now,
+    ) -> Result<bool, OutOfMemory> {
+        let Some(found) = self.find(key) else { return Ok(false) };
+        let entry = Entry::read(&self.slab, found.loc);
+        if entry.expiry() == expiry {
+            return Ok(true);
+        }
+        let header = entry.header;
+        let expiry = expiry.map_or(Expiry::Never, Expiry::At);
+        match entry.value() {
+            Ok(bytes) => {
+                let mut scratch = std::mem::take(&mut self.scratch);
+                scratch.clear();
+                scratch.extend_from_slice(bytes);
+                let outcome = self.set(key, NewValue::Bytes(&scratch), expiry, now);
+                self.scratch = scratch;
+                outcome?;
+            }
+            Err(number) => {
+                let blob = self.blobs.get(number).clone();
+                self.set(key, NewValue::Blob(blob), expiry, now)?;
+            }
+        }
+        if header.modified() {
+            self.mark_modified(key);
+        }
+        Ok(true)
+    }
+
+    pub(super) fn remove(&mut self, key: Key<'_>) -> bool {
+        match self.find(key) {
+            None => false,
+            Some(found) => {
+                self.remove_found(key.at, found);
+                true
+            }
+        }
+    }
+
+    /// Removes the entry at a place, if it is still the one.
+    pub(super) fn remove_at(&mut self, at: KeyHash, loc: Loc) -> bool {
+        let found = self.index.find(&self.slab, at, |other| other == loc);
+        found.is_some_and(|found| {
+            self.remove_found(at, found);
+            true
+        })
+    }
+
+    fn remove_found(&mut self, at: KeyHash, found: Found) {
+        let entry = Entry::read(&self.slab, found.loc);
+        let (class, expiring) = (entry.class(), entry.header.expires());
+        let blobs = [entry.key().err(), entry.value().err()];
+        self.index.remove(&mut self.slab, at, found);
+        self.slab.free(found.loc, class);
+        for number in blobs.into_iter().flatten() {
+            self.blobs.take(number);
+        }
+        self.len -= 1;
+        self.expires -= usize::from(expiring);
+    }
+
+    pub(super) fn remove_if_due(&mut self, key: Key<'_>, now: UnixMs) -> bool {
+        let Some(found) = self.find(key) else { return false };
+        if !Header::read(&self.slab, found.loc).expires() {
+            return false;
+        }
+        let due = Entry::read(&self.slab, found.loc).expiry().is_some_and(|at| at <= now);
+        if due {
+            self.remove_found(key.at, found);
+        }
+        due
+    }
+
+    /// Shows the entry at a place, if it is still there.
+    pub(super) fn look(&self, at: KeyHash, loc: Loc, mut visit: impl FnMut(Entry<'_>)) {
+        if self.index.find(&self.slab, at, |other| other == loc).is_some() {
+            visit(Entry::read(&self.slab, loc));
+        }
+    }
+
+    /// Visits the entries of one home line of a slot; see [`Index::walk`].
+    pub(super) fn walk(
+        &self,
+        slot: SlotId,
+        from: TagBound,
+        mut visit: impl FnMut(Seen<'_>),
+    ) -> TagBound {
+        self.index.walk(&self.slab, slot, from, |tag, loc| {
+            let entry = Entry::read(&self.slab, loc);
+            visit(Seen { db: self, at: KeyHash::of_tag(slot, tag), loc, entry });
+        })
+    }
+
+    /// Removes keys of a slot while the budget lasts, telling of each.
+    pub(super) fn drop_slot(
+        &mut self,
+        slot: SlotId,
+        budget: &mut usize,
+        mut removed: impl FnMut(KeyHash),
+    ) {
+        let mut bound = TagBound::default();
+        while bound < TagBound::END && *budget > 0 {
+            let mut line = Vec::new();
+            let next = self.walk(slot, bound, |seen| line.push((seen.at, seen.loc)));
+            bound = next;
+            for (at, loc) in line {
+                removed(at);
+                self.remove_at(at, loc);
+                *budget = budget.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Releases memory that nothing uses; `true` while there is more.
+    pub(super) fn release_step(&mut self) -> bool {
+        self.slab.release_step()
+    }
+
+    /// Takes a swapped-out database apart; `true` while there is more.
+    pub(super) fn demolish_step(&mut self) -> bool {
+        const BLOBS: usize = 16;
+        let keep = self.blobs.held.len().saturating_sub(BLOBS);
+        self.blobs.held.truncate(keep);
+        !self.blobs.held.is_empty() || self.slab.demolish_step()
+    }
+}
+
+/// An entry met on a walk.
+pub(super) struct Seen<'a> {
+    db: &'a Db,
+    /// Slot and tag of the key.
+    pub(super) at: KeyHash,
+    pub(super) loc: Loc,
+    pub(super) entry: Entry<'a>,
+}
+
+impl<'a> Seen<'a> {
+    pub(super) fn key(&self) -> &'a [u8] {
+        match self.entry.key() {
+            Ok(key) => key,
+            Err(number) => self.db.blobs.get(number).bytes(),
+        }
+    }
+
+    pub(super) fn value(&self) -> Value<'a> {
+        match self.entry.value() {
+            Ok(bytes) => Value::Inline(bytes),
+            Err(number) => Value::Blob(self.db.blobs.get(number)),
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! The keys and values of one shard.
+//!
+//! Owns sixteen databases of strings, their expiry, and the memory of all of it. Reads no
+//! clock (`now` comes in), draws no randomness of its own (a seed comes in), never blocks,
+//! and never pauses for growth, release or expiry: long work waits for [`Store::tick`],
+//! which does it in steps. docs/STORE-LAYOUT.md draws the bytes.
+
+mod blob;
+mod classes;
+mod db;
+mod entry;
+mod evict;
+mod index;
+mod leaf;
+mod scan;
+mod slab;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub use blob::{Blob, BlobBuilder};
+pub use evict::EvictionPolicy;
+
+use crate::ids::{DbId, SlotId};
+use crate::slot::slot_of;
+use crate::stats::ShardStats;
+use crate::time::{Now, UnixMs};
+use crate::txn::WatchTable;
+use blob::Graveyard;
+use db::Db;
+use evict::Candidates;
+use leaf::Tag;
+use sweep::Sweeper;
+
+/// Longest value, as in Redis (`proto-max-bulk-len`'s default).
+pub const MAX_VALUE_BYTES: usize = 512 << 20;
+
+/// The allocator or the address space refused. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfMemory;
+
+impl fmt::Display for OutOfMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the system has no memory left for this shard")
+    }
+}
+
+impl std::error::Error for OutOfMemory {}
+
+/// Where a key is at home: its slot, and a hash that finds it there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyHash {
+    /// The slot.
+    pub slot: SlotId,
+    hash: u64,
+}
+
+impl KeyHash {
+    fn tag(self) -> Tag {
+        Tag::of_hash(self.hash)
+    }
+
+    /// Slot and tag alone, which is all that a walk over the index knows of a key.
+    fn of_tag(slot: SlotId, tag: Tag) -> Self {
+        Self { slot, hash: u64::from(tag.0) << (64 - leaf::TAG_BITS) }
+    }
+
+    /// Slot and tag in one word, for tables beside the store.
+    pub(crate) fn short(self) -> u64 {
+        u64::from(self.slot.get()) << leaf::TAG_BITS | u64::from(self.tag().0)
+    }
+}
+
+/// A key with its hash.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    /// The key.
+    pub bytes: &'a [u8],
+    /// Where it is at home.
+    pub at: KeyHash,
+}
+
+/// Hashes keys under one seed.
+#[derive(Clone, Copy, Debug)]
+pub struct Hasher {
+    secrets: rapidhash::v3::RapidSecrets,
+    #[cfg(test)]
+    hash_mask: u64,
+}
+
+impl Hasher {
+    /// A hasher; the seed keeps clients from choosing keys that collide.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            secrets: rapidhash::v3::RapidSecrets::seed(seed),
+            #[cfg(test)]
+            hash_mask: u64::MAX,
+        }
+    }
+
+    /// Where a key is at home.
+    pub fn hash(&self, bytes: &[u8]) -> KeyHash {
+        let hash = rapidhash::v3::rapidhash_v3_seeded(bytes, &self.secrets);
+        #[cfg(test)]
+        let hash = hash & self.hash_mask;
+        KeyHash { slot: slot_of(bytes), hash }
+    }
+
+    /// A key with its hash.
+    pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
+        Key { bytes, at: self.hash(bytes) }
+    }
+}
+
+/// A stored value.
+#[derive(Clone, Copy, Debug)]
+pub enum Value<'a> {
+    /// Up to about 16 KiB, in the entry.
+    Inline(&'a [u8]),
+    /// Longer, shared by reference.
+    Blob(&'a Blob),
+}
+
+impl<'a> Value<'a> {
+    /// The bytes.
+    pub fn bytes(self) -> &'a [u8] {
+        match self {
+            Self::Inline(bytes) => bytes,
+            Self::Blob(blob) => blob.bytes(),
+        }
+    }
+}
+
+/// A value to store.
+#[derive(Clone, Debug)]
+pub enum NewValue<'a> {
+    /// Copied.
+    Bytes(&'a [u8]),
+    /// Taken over.
+    Blob(Blob),
+}
+
+/// What a write does to the key's expiry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// Leaves it.
+    Keep,
+    /// Takes it away.
+    Never,
+    /// Sets it.
+    At(UnixMs),
+}
+
+/// What is known of a key besides its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryInfo {
+    /// When it expires.
+    pub expiry: Option<UnixMs>,
+    /// Seconds since it was last read or written.
+    pub idle_seconds: u64,
+    /// Whether APPEND or SETRANGE have been at it, which `OBJECT ENCODING` shows.
+    pub modified: bool,
+    /// Bytes that the key, the value and their administration take.
+    pub bytes: usize,
+}
+
+/// Where a scan goes on; 0 is both the start and the end. Below 2^40.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScanCursor(pub u64);
+
+/// What [`Store::tick`] wants next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextTick {
+    /// There is more to do: soon.
+    Soon,
+    /// Something expires then.
+    At(UnixMs),
+    /// Nothing to do until something changes.
+    Idle,
+}
+
+/// How a store is set up.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// Logical databases.
+    pub databases: u8,
+    /// Seeds hashing and sampling.
+    pub seed: u64,
+    /// Where hits, evictions and so on are counted.
+    pub stats: Arc<ShardStats>,
+}
+
+/// See the module's text.
+pub struct Store {
+    dbs: Vec<Db>,
+    hasher: Hasher,
+    graveyard: Rc<Graveyard>,
+    /// Databases swapped out by a flush, released step by step.
+    ruins: Vec<Db>,
+    sweeper: Sweeper,
+    candidates: Candidates,
+    random: u64,
+    stats: Arc<ShardStats>,
+    /// Who wants to know of changed keys.
+    pub watches: WatchTable,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({} bytes)", self.memory_used())
+    }
+}
+
+impl Store {
+    /// An empty store; takes memory with the first write.
+    pub fn new(config: StoreConfig) -> Self {
+        let graveyard = Rc::new(Graveyard::default());
+        let databases = usize::from(config.databases);
+        Self {
+            dbs: (0..databases).map(|_| Db::new(graveyard.clone())).collect(),
+            hasher: Hasher::new(config.seed),
+            graveyard,
+            ruins: Vec::new(),
+            sweeper: Sweeper::new(databases),
+            candidates: Candidates::default(),
+            random: config.seed | 1,
+            stats: config.stats,
+            watches: WatchTable::default(),
+        }
+    }
+
+    /// The hasher of this store's keys.
+    pub fn hasher(&self) -> Hasher {
+        self.hasher
+    }
+
+    /// Number of logical databases.
+    pub fn databases(&self) -> u8 {
+        self.dbs.len() as u8
+    }
+
+    fn db(&self, db: DbId) -> &Db {
+        &self.dbs[usize::from(db.0)]
+    }
+
+    fn db_mut(&mut self, db: DbId) -> &mut Db {
+        &mut self.dbs[usize::from(db.0)]
+    }
+
+    /// First phase of a batch: asks for the index lines of a key.
+    pub fn prefetch_line(&self, db: DbId, at: KeyHash) {
+        self.db(db).prefetch_line(at);
+    }
+
+    /// Second phase: asks for the entry that the line points to.
+    pub fn prefetch_entry(&self, db: DbId, at: KeyHash) {
+        self.db(db).prefetch_entry(at);
+    }
+
+    /// The value of a key. `touch` makes it the most recently used.
+    pub fn get(&mut self, db: DbId, key: Key<'_>, now: Now, touch: bool) -> Option<Value<'_>> {
+        self.expire_if_due(db, key, now);
+        self.db_mut(db).get(key, now, touch)
+    }
+
+    /// What is known of a key besides its value; does not count as a use.
+    pub fn entry(&mut self, db: DbId, key: Key<'_>, now: Now) -> Option<EntryInfo> {
+        self.expire_if_due(db, key, now);
+        self.db(db).info(key, now)
+    }
+
+    /// Writes a value.
+    ///
+    /// # Errors
+    /// When there is no memory; nothing has changed then.
+    pub fn set(
+        &mut self,
+        db: DbId,
+        key: Key<'_>,
+        value: NewValue<'_>,
+        expiry: Expiry,
+        now: Now,
+    ) -> Result<(), OutOfMemory> {
+        if expiry == Expiry::Keep {
+            self.expire_if_due(db, key, now);
+        }
+        let expires = self.dbs[usize::from(db.0)].set(key, value, expiry, now)?;
+        if let Some(at) = expires {
+            self.sweeper.expect(db, key.at.slot, at);
+        }
+        self.watches.touch(db, key.at);
+        Ok(())
+    }
+
+    /// Writes bytes into a value at an offset, with zeroes before them where it is shorter;
+    /// makes the key when there is none. Returns the new length.
+    ///
+    /// # Errors
+    /// When there is no memory; nothing has changed then.
+    pub fn write_at(
+        &mut self,
+        db: DbId,
+        key: Key<'_>,
+        offset: usize,
+        bytes: &[u8],
+        now: Now,
+    ) -> Result<usize, OutOfMemory> {
+        self.expire_if_due(db, key, now);
+        let len = self.db_mut(db).write_at(key, offset, bytes, now)?;
+        self.watches.touch(db, key.at);
+        Ok(len)
+    }
+
+    /// Sets or takes away a key's expiry; an instant that has passed removes the key.
+    /// `Ok(false)`: no such key.
+    ///
+    /// # Errors
+    /// When there is no memory; nothing has changed then.
+    pub fn set_expiry(
+        &mut self,
+        db: DbId,
+        key: Key<'_>,
+        expiry: Option<UnixMs>,
+        now: Now,
+    ) -> Result<bool, OutOfMemory> {
+        self.expire_if_due(db, key, now);
+        if expiry.is_some_and(|at| at <= now.unix_ms()) {
+            return Ok(self.remove(db, key, now));
+        }
+        if !self.db_mut(db).set_expiry(key, expiry, now)? {
+            return Ok(false);
+        }
+        if let Some(at) = expiry {
+            self.sweeper.expect(db, key.at.slot, at);
+        }
+        self.watches.touch(db, key.at);
+        Ok(true)
+    }
+
+    /// Removes a key; `false` when there was none.
+    pub fn remove(&mut self, db: DbId, key: Key<'_>, now: Now) -> bool {
+        self.expire_if_due(db, key, now);
+        let removed = self.db_mut(db).remove(key);
+        if removed {
+            self.watches.touch(db, key.at);
+        }
+        removed
+    }
+
+    /// Removes a key whose time has come.
+    fn expire_if_due(&mut self, db: DbId, key: Key<'_>, now: Now) {
+        let expiring = &mut self.dbs[usize::from(db.0)];
+        if expiring.expires() != 0 && expiring.remove_if_due(key, now.unix_ms()) {
+            self.stats.expired_keys.add(1);
+            self.watches.touch(db, key.at);
+        }
+    }
+
+    /// Swaps two databases.
+    pub fn swap(&mut self, a: DbId, b: DbId) {
+        self.dbs.swap(a.0.into(), b.0.into());
+        self.sweeper.swap(a, b);
+        self.watches.touch_db(a);
+        self.watches.touch_db(b);
+    }
+
+    /// Empties a database at once; its memory comes back by [`Store::tick`].
+    pub fn flush(&mut self, db: DbId) {
+        let fresh = Db::new(self.graveyard.clone());
+        let old = std::mem::replace(self.db_mut(db), fresh);
+        self.ruins.push(old);
+        self.sweeper.forget(db);
+        self.watches.touch_db(db);
+    }
+
+    /// Empties all databases.
+    pub fn flush_all(&mut self) {
+        for db in 0..self.databases() {
+            self.flush(DbId(db));
+        }
+    }
+
+    /// Keys of a database, those not yet found to have expired included.
+    pub fn len(&self, db: DbId) -> usize {
+        self.db(db).len()
+    }
+
+    /// Keys of a database that will expire.
+    pub fn expires(&self, db: DbId) -> usize {
+        self.db(db).expires()
+    }
+
+    /// Keys of a slot, over all databases.
+    pub fn slot_len(&self, slot: SlotId) -> usize {
+        self.dbs.iter().map(|db| db.slot_len(slot)).sum()
+    }
+
+    /// Removes up to `budget` keys of a slot; `true` when none is left.
+    pub fn drop_slot(&mut self, slot: SlotId, budget: usize) -> bool {
+        let mut left = budget;
+        for (number, db) in self.dbs.iter_mut().enumerate() {
+            let watches = &mut self.watches;
+            db.drop_slot(slot, &mut left, |at| watches.touch(DbId(number as u8), at));
+        }
+        self.slot_len(slot) == 0
+    }
+
+    /// A builder of a long value, to be handed to [`Store::set`].
+    ///
+    /// # Errors
+    /// When the address space refuses.
+    pub fn blob(&self, capacity: usize) -> Result<BlobBuilder, OutOfMemory> {
+        BlobBuilder::new(capacity, self.graveyard.clone())
+    }
+
+    /// What makes builders without the store at hand.
+    pub fn blobs(&self) -> BlobSource {
+        BlobSource(self.graveyard.clone())
+    }
+
+    /// Bytes held: entries, index, long values, and what waits to be released.
+    pub fn memory_used(&self) -> usize {
+        let dbs = self.dbs.iter().chain(&self.ruins).map(Db::memory).sum::<usize>();
+        dbs + self.graveyard.memory()
+    }
+
+    fn random(&mut self) -> u64 {
+        // SplitMix64 (Steele et al., 2014).
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.random;
+        z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ z >> 31
+    }
+}
+
+/// Makes builders of long values that belong to one store.
+#[derive(Clone)]
+pub struct BlobSource(Rc<Graveyard>);
+
+impl fmt::Debug for BlobSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BlobSource")
+    }
+}
+
+impl BlobSource {
+    /// Room for `capacity` bytes: address space only, no memory until they are written.
+    ///
+    /// # Errors
+    /// When the address space refuses.
+    pub fn builder(&self, capacity: usize) -> Result<BlobBuilder, OutOfMemory> {
+        BlobBuilder::new(capacity, self.0.clone())
+    }
+}

@@ -1,0 +1,325 @@
+//! The store against a plain map.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ids::ClientId;
+use crate::time::Nanos;
+
+fn store(seed: u64) -> Store {
+    Store::new(StoreConfig { databases: 4, seed, stats: Arc::default() })
+}
+
+fn at_ms(ms: u64) -> Now {
+    Now { mono: Nanos(ms * 1_000_000), wall_us: ms * 1_000 }
+}
+
+type Model = BTreeMap<(u8, Vec<u8>), (Vec<u8>, Option<u64>)>;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Set { db: u8, key: u16, len: usize, ttl: Option<u16>, keep: bool },
+    WriteAt { db: u8, key: u16, offset: usize, len: usize },
+    Expire { db: u8, key: u16, ttl: Option<u16> },
+    Remove { db: u8, key: u16 },
+    Get { db: u8, key: u16 },
+    Swap(u8, u8),
+    Flush(u8),
+    DropSlot(u16),
+    Tick,
+    Pass(u16),
+}
+
+fn lengths() -> impl Strategy<Value = usize> {
+    prop_oneof![8 => 0..200usize, 2 => 0..20_000usize, 1 => Just((1 << 20) + 5)]
+}
+
+fn ops() -> impl Strategy<Value = Op> {
+    let (db, key) = (0..2u8, 0..40u16);
+    let ttl = prop::option::of(1..500u16);
+    prop_oneof![
+        6 => (db.clone(), key.clone(), lengths(), ttl.clone(), any::<bool>())
+            .prop_map(|(db, key, len, ttl, keep)| Op::Set { db, key, len, ttl, keep }),
+        2 => (db.clone(), key.clone(), lengths(), lengths())
+            .prop_map(|(db, key, offset, len)| Op::WriteAt { db, key, offset, len }),
+        2 => (db.clone(), key.clone(), ttl).prop_map(|(db, key, ttl)| Op::Expire { db, key, ttl }),
+        3 => (db.clone(), key.clone()).prop_map(|(db, key)| Op::Remove { db, key }),
+        3 => (db.clone(), key.clone()).prop_map(|(db, key)| Op::Get { db, key }),
+        1 => (db.clone(), db.clone()).prop_map(|(a, b)| Op::Swap(a, b)),
+        1 => db.prop_map(Op::Flush),
+        1 => key.prop_map(Op::DropSlot),
+        2 => Just(Op::Tick),
+        3 => (0..300u16).prop_map(Op::Pass),
+    ]
+}
+
+/// Short keys, keys past 255 bytes, keys past 4 KiB, and a third with one hash tag.
+fn key_of(n: u16) -> Vec<u8> {
+    match n % 8 {
+        0 => format!("{n}{}", "k".repeat(300)).into_bytes(),
+        1 => format!("{n}{}", "K".repeat(5_000)).into_bytes(),
+        2..5 => format!("{{tag}}{n}").into_bytes(),
+        _ => n.to_string().into_bytes(),
+    }
+}
+
+fn value_of(key: u16, len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i as u8).wrapping_mul(31) ^ key as u8).collect()
+}
+
+fn apply(store: &mut Store, model: &mut Model, now: &mut u64, op: Op) {
+    let moment = at_ms(*now);
+    model.retain(|_, (_, expiry)| expiry.is_none_or(|at| at > *now));
+    let hasher = store.hasher();
+    match op {
+        Op::Set { db, key, len, ttl, keep } => {
+            let (name, value) = (key_of(key), value_of(key, len));
+            let at = ttl.map(|ttl| *now + u64::from(ttl));
+            let old = model.get(&(db, name.clone())).and_then(|(_, expiry)| *expiry);
+            let (expiry, expect) = match (keep, at) {
+                (true, _) => (Expiry::Keep, old),
+                (_, Some(at)) => (Expiry::At(UnixMs(at)), Some(at)),
+                _ => (Expiry::Never, None),
+            };
+            store
+                .set(DbId(db), hasher.key(&name), NewValue::Bytes(&value), expiry, moment)
+                .unwrap();
+            model.insert((db, name), (value, expect));
+        }
+        Op::WriteAt { db, key, offset, len } => {
+            let (name, bytes) = (key_of(key), value_of(key + 1, len));
+            let wrote = store.write_at(DbId(db), hasher.key(&name), offset, &bytes, moment);
+            let (value, _) = model.entry((db, name)).or_default();
+            value.resize(value.len().max(offset + len), 0);
+            value[offset..offset + len].copy_from_slice(&bytes);
+            assert_eq!(wrote, Ok(value.len()));
+        }
+        Op::Expire { db, key, ttl } => {
+            let name = key_of(key);
+            let at = ttl.map(|ttl| *now + u64::from(ttl));
+            let known = store.set_expiry(DbId(db), hasher.key(&name), at.map(UnixMs), moment);
+            let entry = model.get_mut(&(db, name));
+            assert_eq!(known, Ok(entry.is_some()));
+            if let Some((_, expiry)) = entry {
+                *expiry = at;
+            }
+        }
+        Op::Remove { db, key } => {
+            let name = key_of(key);
+            let removed = store.remove(DbId(db), hasher.key(&name), moment);
+            assert_eq!(removed, model.remove(&(db, name)).is_some());
+        }
+        Op::Get { db, key } => {
+            let name = key_of(key);
+            let expect = model.get(&(db, name.clone()));
+            let info = store.entry(DbId(db), hasher.key(&name), moment);
+            assert_eq!(info.map(|i| i.expiry), expect.map(|(_, at)| at.map(UnixMs)));
+            let found = store.get(DbId(db), hasher.key(&name), moment, true);
+            assert_eq!(found.map(Value::bytes), expect.map(|(value, _)| &value[..]));
+        }
+        Op::Swap(a, b) => {
+            store.swap(DbId(a), DbId(b));
+            let swapped = std::mem::take(model).into_iter().map(|((db, name), entry)| {
+                let db = if db == a { b } else if db == b { a } else { db };
+                ((db, name), entry)
+            });
+            *model = swapped.collect();
+        }
+        Op::Flush(db) => {
+            store.flush(DbId(db));
+            model.retain(|(other, _), _| *other != db);
+        }
+        Op::DropSlot(key) => {
+            let slot = slot_of(&key_of(key));
+            while !store.drop_slot(slot, 3) {}
+            assert_eq!(store.slot_len(slot), 0);
+            model.retain(|(_, name), _| slot_of(name) != slot);
+        }
+        Op::Tick => {
+            store.tick(moment, 1_000_000);
+        }
+        Op::Pass(ms) => *now += u64::from(ms),
+    }
+}
+
+/// Keys and values of a database, by scanning.
+fn scanned(store: &Store, db: DbId, now: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let (mut seen, mut cursor) = (Vec::new(), ScanCursor(0));
+    loop {
+        cursor = store.scan(db, cursor, 7, at_ms(now), &mut |key, value| {
+            seen.push((key.to_vec(), value.bytes().to_vec()));
+        });
+        if cursor == ScanCursor(0) {
+            seen.sort();
+            return seen;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn behaves_like_a_map(
+        ops in prop::collection::vec(ops(), 1..120),
+        weak in any::<bool>(),
+    ) {
+        let mut store = store(7);
+        if weak {
+            store.hasher.hash_mask = 3 << 62; // four tags for all keys
+        }
+        let (mut model, mut now) = (Model::new(), 1_000_000);
+        for op in ops {
+            apply(&mut store, &mut model, &mut now, op);
+        }
+        model.retain(|_, (_, expiry)| expiry.is_none_or(|at| at > now));
+        for db in 0..2 {
+            let expect: Vec<_> = model
+                .iter()
+                .filter(|((other, _), _)| *other == db)
+                .map(|((_, name), (value, _))| (name.clone(), value.clone()))
+                .collect();
+            prop_assert_eq!(scanned(&store, DbId(db), now), expect);
+        }
+        // All that expired is found without being asked for, and all memory comes back.
+        now += 1_000_000;
+        for _ in 0..1_000 {
+            store.tick(at_ms(now), 100);
+        }
+        model.retain(|_, (_, expiry)| expiry.is_none());
+        prop_assert_eq!(store.len(DbId(0)) + store.len(DbId(1)), model.len());
+        store.flush_all();
+        while store.tick(at_ms(now), 100) == NextTick::Soon {}
+        prop_assert_eq!(store.memory_used(), 0);
+    }
+}
+
+#[test]
+fn a_scan_sees_what_stays_while_the_rest_changes() {
+    let mut store = store(3);
+    let (hasher, now) = (store.hasher(), at_ms(1));
+    let set = |store: &mut Store, name: &str| {
+        let key = hasher.key(name.as_bytes());
+        store.set(DbId(0), key, NewValue::Bytes(b"v"), Expiry::Never, now).unwrap();
+    };
+    for n in 0..3_000 {
+        set(&mut store, &format!("{{one}}stays{n}"));
+        set(&mut store, &format!("stays{n}"));
+    }
+    let (mut seen, mut cursor, mut round) = (Vec::new(), ScanCursor(0), 0);
+    loop {
+        cursor = store.scan(DbId(0), cursor, 10, now, &mut |key, _| seen.push(key.to_vec()));
+        for n in 0..40 {
+            // Grows first, shrinks later, both in the crowded slot and everywhere.
+            let name = format!("{{one}}{}", round % 150 * 40 + n);
+            if round / 150 % 2 == 0 {
+                set(&mut store, &name);
+            } else {
+                store.remove(DbId(0), hasher.key(name.as_bytes()), now);
+            }
+        }
+        round += 1;
+        if cursor == ScanCursor(0) {
+            break;
+        }
+    }
+    let mut stayed: Vec<_> =
+        seen.iter().filter(|key| key.windows(5).any(|part| part == b"stays")).collect();
+    assert_eq!(stayed.len(), 6_000, "each once");
+    stayed.sort();
+    stayed.dedup();
+    assert_eq!(stayed.len(), 6_000, "all of them");
+}
+
+#[test]
+fn one_slot_may_hold_very_many_keys() {
+    let mut store = store(11);
+    let (hasher, now) = (store.hasher(), at_ms(1));
+    let name = |n: u32| format!("{{hot}}{n}").into_bytes();
+    let count = 60_000;
+    for n in 0..count {
+        let name = name(n);
+        let value = NewValue::Bytes(&name);
+        store.set(DbId(0), hasher.key(&name), value, Expiry::Never, now).unwrap();
+    }
+    let slot = slot_of(b"hot");
+    assert_eq!(store.slot_len(slot), count as usize);
+    for n in 0..count {
+        let name = name(n);
+        let found = store.get(DbId(0), hasher.key(&name), now, true);
+        assert_eq!(found.map(Value::bytes), Some(&name[..]));
+    }
+    for n in (0..count).filter(|n| n % 100 != 0) {
+        assert!(store.remove(DbId(0), hasher.key(&name(n)), now));
+    }
+    assert_eq!(scanned(&store, DbId(0), 1).len(), store.slot_len(slot));
+    assert_eq!(store.slot_len(slot), 600);
+}
+
+#[test]
+fn small_databases_expire_to_the_millisecond_unasked() {
+    let mut store = store(5);
+    let hasher = store.hasher();
+    for n in 0..10u64 {
+        let name = n.to_string();
+        let expiry = Expiry::At(UnixMs(1_000 + n * 100));
+        let key = hasher.key(name.as_bytes());
+        store.set(DbId(0), key, NewValue::Bytes(b"v"), expiry, at_ms(1)).unwrap();
+    }
+    for n in 0..10u64 {
+        store.tick(at_ms(999 + n * 100), 1_000);
+        assert_eq!(store.len(DbId(0)), 10 - n as usize);
+        store.tick(at_ms(1_000 + n * 100), 1_000);
+        assert_eq!(store.len(DbId(0)), 9 - n as usize);
+    }
+    assert_eq!(store.stats.expired_keys.get(), 10);
+}
+
+#[test]
+fn the_idlest_goes_first() {
+    let mut store = store(9);
+    let hasher = store.hasher();
+    for n in 0..2_000u64 {
+        let key = n.to_string();
+        let key = hasher.key(key.as_bytes());
+        store.set(DbId(0), key, NewValue::Bytes(b"v"), Expiry::Never, at_ms(n * 1_000)).unwrap();
+    }
+    let now = at_ms(3_000_000);
+    for _ in 0..1_000 {
+        assert!(store.evict_one(EvictionPolicy::AllKeysLru, 5, now));
+    }
+    let old = (0..1_000u64)
+        .filter(|n| store.entry(DbId(0), hasher.key(n.to_string().as_bytes()), now).is_some())
+        .count();
+    assert!(old < 220, "{old} of the older half survived; a blind choice would leave 500");
+    assert!(!store.evict_one(EvictionPolicy::VolatileLru, 5, now), "none expires");
+    assert!(!store.evict_one(EvictionPolicy::NoEviction, 5, now));
+}
+
+#[test]
+fn watches_break_by_every_kind_of_change() {
+    let changes: [fn(&mut Store, Key<'_>); 7] = [
+        |s, k| s.set(DbId(0), k, NewValue::Bytes(b"w"), Expiry::Keep, at_ms(2)).unwrap(),
+        |s, k| assert!(s.remove(DbId(0), k, at_ms(2))),
+        |s, k| assert_eq!(s.write_at(DbId(0), k, 1, b"x", at_ms(2)), Ok(2)),
+        |s, k| assert_eq!(s.set_expiry(DbId(0), k, None, at_ms(2)), Ok(true)),
+        |s, _| s.flush(DbId(0)),
+        |s, _| s.swap(DbId(0), DbId(1)),
+        |s, _| assert!(matches!(s.tick(at_ms(9_000), 100), NextTick::Soon | NextTick::Idle)),
+    ];
+    for (n, change) in changes.into_iter().enumerate() {
+        let mut store = store(1);
+        let key = store.hasher().key(b"k");
+        let expiry = Expiry::At(UnixMs(5_000));
+        store.set(DbId(0), key, NewValue::Bytes(b"v"), expiry, at_ms(1)).unwrap();
+        store.watches.watch(ClientId(1), DbId(0), key.at);
+        store.watches.watch(ClientId(2), DbId(1), store.hasher().hash(b"other"));
+        assert!(!store.watches.is_broken(ClientId(1)));
+        change(&mut store, key);
+        assert!(store.watches.is_broken(ClientId(1)), "change {n}");
+        store.watches.unwatch(ClientId(1));
+        assert!(!store.watches.is_broken(ClientId(1)));
+    }
+}

@@ -1,0 +1,68 @@
+//! Who watches which keys, and whose watch has been broken (WATCH, MULTI, EXEC).
+//!
+//! Owns the marks only; queues of commands are the session's. A key is known by its
+//! database, slot and tag: a write to another key of the same three breaks a watch in
+//! vain, which costs a retry once in 2^39 writes and never misses a change.
+
+#![forbid(unsafe_code)]
+
+use std::collections::{HashMap, HashSet};
+
+use crate::ids::{ClientId, DbId};
+use crate::store::KeyHash;
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub struct WatchTable {
+    watchers: HashMap<(DbId, u64), Vec<ClientId>>,
+    watched: HashMap<ClientId, Vec<(DbId, u64)>>,
+    broken: HashSet<ClientId>,
+}
+
+impl WatchTable {
+    /// Starts watching a key.
+    pub fn watch(&mut self, client: ClientId, db: DbId, at: KeyHash) {
+        let keys = self.watched.entry(client).or_default();
+        let key = (db, at.short());
+        if !keys.contains(&key) {
+            keys.push(key);
+            self.watchers.entry(key).or_default().push(client);
+        }
+    }
+
+    /// Forgets all watches of a client, broken or not.
+    pub fn unwatch(&mut self, client: ClientId) {
+        self.broken.remove(&client);
+        for key in self.watched.remove(&client).unwrap_or_default() {
+            if let Some(watchers) = self.watchers.get_mut(&key) {
+                watchers.retain(|other| *other != client);
+                if watchers.is_empty() {
+                    self.watchers.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// Whether a key that the client watches has changed.
+    pub fn is_broken(&self, client: ClientId) -> bool {
+        self.broken.contains(&client)
+    }
+
+    /// A key has changed. One test when nobody watches anything.
+    pub fn touch(&mut self, db: DbId, at: KeyHash) {
+        if !self.watchers.is_empty()
+            && let Some(watchers) = self.watchers.get(&(db, at.short()))
+        {
+            self.broken.extend(watchers);
+        }
+    }
+
+    /// A whole database has changed, as by FLUSHDB or SWAPDB.
+    pub fn touch_db(&mut self, db: DbId) {
+        for ((watched, _), watchers) in &self.watchers {
+            if *watched == db {
+                self.broken.extend(watchers);
+            }
+        }
+    }
+}
