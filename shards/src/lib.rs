@@ -3,7 +3,13 @@
 //! No sockets, no threads, no clocks and no randomness of its own: bytes, the time and
 //! a seed come in, bytes and effects go out, so that whole shards can be simulated.
 
+pub mod command;
+pub mod glob;
 pub mod ids;
+pub mod number;
+pub mod reply;
+pub mod session;
+pub mod settings;
 pub mod slot;
 pub mod stats;
 pub mod store;

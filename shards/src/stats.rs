@@ -30,11 +30,90 @@ impl Counter {
     }
 }
 
-/// What one shard counts.
-#[derive(Debug, Default)]
-pub struct ShardStats {
-    /// Keys removed because their time had come.
-    pub expired_keys: Counter,
-    /// Keys removed for want of memory.
-    pub evicted_keys: Counter,
+/// One count of a shard, as metrics and INFO show it.
+#[derive(Clone, Copy)]
+pub struct Metric {
+    /// In snake case, without prefix and `_total`.
+    pub name: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+    /// Whether it only grows.
+    pub counter: bool,
+    /// Reads it.
+    pub read: fn(&ShardStats) -> u64,
+}
+
+/// Declares the counts once: the fields, and the table that shows them.
+macro_rules! shard_stats {
+    ($($kind:ident $name:ident: $help:literal;)*) => {
+        /// What one shard counts.
+        #[derive(Debug, Default)]
+        pub struct ShardStats {
+            $(#[doc = $help] pub $name: Counter,)*
+            /// Calls of each command, by its number.
+            pub calls: CommandCounts,
+            /// Calls of each command that ended in an error.
+            pub failed_calls: CommandCounts,
+        }
+
+        impl ShardStats {
+            /// Starts all counts anew (CONFIG RESETSTAT); the shard's thread.
+            pub fn reset(&self) {
+                $(self.$name.set(0);)*
+                for counts in [&self.calls, &self.failed_calls] {
+                    counts.all().iter().for_each(|counter| counter.set(0));
+                }
+            }
+        }
+
+        /// All single counts of a shard.
+        pub const METRICS: &[Metric] = &[$(Metric {
+            name: stringify!($name),
+            help: $help,
+            counter: shard_stats!(@$kind),
+            read: |stats| stats.$name.get(),
+        },)*];
+    };
+    (@counter) => { true };
+    (@gauge) => { false };
+}
+
+shard_stats! {
+    counter commands: "Commands executed.";
+    counter keyspace_hits: "Lookups of keys that were there.";
+    counter keyspace_misses: "Lookups of keys that were not there.";
+    counter expired_keys: "Keys removed because their time had come.";
+    counter evicted_keys: "Keys removed for want of memory.";
+    counter errors: "Error replies.";
+    counter refused_unknown: "Commands refused because they do not exist.";
+    counter refused_arity: "Commands refused for the number of their arguments.";
+    counter refused_unauthenticated: "Commands refused before authentication.";
+    counter refused_out_of_memory: "Writes refused for want of memory.";
+    counter refused_password: "Wrong passwords.";
+    counter transactions_broken: "Transactions not executed because a watched key had changed.";
+    gauge keys: "Keys held.";
+    gauge expiring_keys: "Keys held that will expire.";
+    gauge memory_used_bytes: "Bytes held by keys, values, index and buffers of replies.";
+}
+
+/// A counter for each command.
+#[derive(Debug)]
+pub struct CommandCounts(Box<[Counter]>);
+
+impl Default for CommandCounts {
+    fn default() -> Self {
+        Self(crate::command::COMMANDS.iter().map(|_| Counter::default()).collect())
+    }
+}
+
+impl CommandCounts {
+    /// The counter of one command.
+    pub fn of(&self, command: &'static crate::command::CommandSpec) -> &Counter {
+        &self.0[command.number()]
+    }
+
+    /// All, by number.
+    pub fn all(&self) -> &[Counter] {
+        &self.0
+    }
 }

@@ -13,29 +13,34 @@ use super::{ScanCursor, Store, Value};
 const RANDOM_TRIES: usize = 32;
 
 impl Store {
-    /// Visits about `budget` entries and returns where to go on; 0 when all have been seen.
+    /// Visits about `entries` entries, or as many as `work` allows, and returns where to go
+    /// on (0 when all have been seen) and how many were visited.
     ///
     /// Every key that is there from the first call to the last is visited, and only once
     /// unless it was removed and set again, however much is added, removed or moved between.
+    /// An entry is one unit of work, an empty slot a sixteenth.
     pub fn scan(
         &self,
         db: DbId,
         cursor: ScanCursor,
-        budget: usize,
+        entries: usize,
+        work: usize,
         now: Now,
         visit: &mut dyn FnMut(&[u8], Value<'_>),
-    ) -> ScanCursor {
+    ) -> (ScanCursor, usize) {
+        const SLOTS_PER_UNIT: usize = 16;
         let unix = now.unix_ms();
         let mut slot = cursor.0 >> TAG_BITS;
         let mut bound = TagBound((cursor.0 & ((1 << TAG_BITS) - 1)) as u32);
-        // An empty slot costs an eighth of an entry.
-        let mut left = budget.saturating_mul(8);
+        let (mut left, mut visited) = (work.saturating_mul(SLOTS_PER_UNIT), 0);
         while left > 0
+            && visited < entries
             && let Some(id) = u16::try_from(slot).ok().and_then(SlotId::new)
         {
             left = left.saturating_sub(1);
             bound = self.db(db).walk(id, bound, |seen| {
-                left = left.saturating_sub(8);
+                left = left.saturating_sub(SLOTS_PER_UNIT);
+                visited += 1;
                 if seen.entry.expiry().is_none_or(|at| at > unix) {
                     visit(seen.key(), seen.value());
                 }
@@ -45,9 +50,9 @@ impl Store {
             }
         }
         if slot >= u64::from(SLOTS) {
-            return ScanCursor(0);
+            return (ScanCursor(0), visited);
         }
-        ScanCursor(slot << TAG_BITS | u64::from(bound.0))
+        (ScanCursor(slot << TAG_BITS | u64::from(bound.0)), visited)
     }
 
     /// A key picked at random, each about as likely as any other.
@@ -73,7 +78,8 @@ impl Store {
         }
         let mut cursor = ScanCursor(0);
         loop {
-            cursor = self.scan(db, cursor, 64, now, &mut |found, _| key = Some(found.to_vec()));
+            let mut keep = |found: &[u8], _: Value<'_>| key = Some(found.to_vec());
+            (cursor, _) = self.scan(db, cursor, 1, usize::MAX, now, &mut keep);
             if key.is_some() || cursor == ScanCursor(0) {
                 return key;
             }

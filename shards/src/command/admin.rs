@@ -1,0 +1,70 @@
+//! CONFIG and TIME.
+
+#![forbid(unsafe_code)]
+
+use crate::glob;
+use crate::settings::{PARAMETERS, Parameter, parameter};
+
+use super::{CommandError, Context};
+
+type Done = Result<(), CommandError>;
+
+pub(super) fn config_get(c: &mut Context<'_>) -> Done {
+    let matching: Vec<&Parameter> = PARAMETERS
+        .iter()
+        .filter(|p| c.args.from(2).any(|pattern| glob::matches(pattern, p.name.as_bytes(), true)))
+        .collect();
+    c.reply.map(matching.len());
+    for parameter in matching {
+        c.reply.bulk(parameter.name.as_bytes());
+        let value = (parameter.get)(&c.shard.settings);
+        c.reply.bulk(value.as_bytes());
+    }
+    Ok(())
+}
+
+pub(super) fn config_set(c: &mut Context<'_>) -> Done {
+    if c.args.len() % 2 != 0 {
+        let text = "ERR wrong number of arguments for 'config|set' command";
+        return Err(CommandError::Text(text));
+    }
+    // All or nothing: the settings in force change only when every pair was taken.
+    let mut settings = c.shard.settings.clone();
+    let mut seen: Vec<&str> = Vec::new();
+    for n in (2..c.args.len()).step_by(2) {
+        let name = String::from_utf8_lossy(c.args.at(n)).into_owned();
+        let Some(parameter) = parameter(&name) else {
+            let text = format!(
+                "ERR Unknown option or number of arguments for CONFIG SET - '{name}'"
+            );
+            return Err(CommandError::Other(text));
+        };
+        let refuse = |why: &str| {
+            let text = format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}");
+            CommandError::Other(text)
+        };
+        if seen.contains(&parameter.name) {
+            return Err(refuse("duplicate parameter"));
+        }
+        seen.push(parameter.name);
+        let set = parameter.set.ok_or_else(|| refuse("can't set immutable config"))?;
+        let value = String::from_utf8_lossy(c.args.at(n + 1));
+        set(&mut settings, &value).map_err(refuse)?;
+    }
+    c.shard.settings = settings;
+    c.reply.ok();
+    Ok(())
+}
+
+pub(super) fn config_resetstat(c: &mut Context<'_>) -> Done {
+    c.shard.stats.reset();
+    c.reply.ok();
+    Ok(())
+}
+
+pub(super) fn time(c: &mut Context<'_>) -> Done {
+    c.reply.array(2);
+    c.reply.text(c.now.unix_seconds());
+    c.reply.text(c.now.wall_us % 1_000_000);
+    Ok(())
+}

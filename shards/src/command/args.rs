@@ -1,0 +1,139 @@
+//! The arguments of one command, wherever they lie.
+
+#![forbid(unsafe_code)]
+
+use std::ops::Index;
+
+use crate::store::{Blob, Hasher, Key, KeyHash};
+
+/// Where an argument lies in the bytes of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Offset of its first byte.
+    pub start: u32,
+    /// Its length.
+    pub len: u32,
+}
+
+/// Arguments by reference; number 0 is the command's name.
+#[derive(Clone, Copy, Debug)]
+pub struct Args<'a> {
+    bytes: &'a [u8],
+    spans: &'a [Span],
+    /// Long arguments, which lie elsewhere, by number.
+    blobs: &'a [(u32, Blob)],
+    /// The hash of the first key, if the caller has it already.
+    first_key: Option<(u32, KeyHash)>,
+}
+
+impl<'a> Args<'a> {
+    /// Arguments at `spans` of `bytes`, some of them long ones elsewhere.
+    pub fn new(bytes: &'a [u8], spans: &'a [Span], blobs: &'a [(u32, Blob)]) -> Self {
+        Self { bytes, spans, blobs, first_key: None }
+    }
+
+    /// The same with a key hashed beforehand.
+    pub fn with_key(self, number: u32, at: KeyHash) -> Self {
+        Self { first_key: Some((number, at)), ..self }
+    }
+
+    /// Number of arguments, the command's name included.
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether there is not even a name.
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// An argument, if there is one of that number.
+    pub fn get(&self, number: usize) -> Option<&'a [u8]> {
+        let span = self.spans.get(number)?;
+        if !self.blobs.is_empty()
+            && let Some(blob) = self.blob(number)
+        {
+            return Some(blob.bytes());
+        }
+        Some(&self.bytes[span.start as usize..][..span.len as usize])
+    }
+
+    /// A long argument as what it is.
+    pub fn blob(&self, number: usize) -> Option<&'a Blob> {
+        self.blobs.iter().find(|(n, _)| *n as usize == number).map(|(_, blob)| blob)
+    }
+
+    /// An argument as a key.
+    pub fn key(&self, number: usize, hasher: &Hasher) -> Key<'a> {
+        let bytes = self.at(number);
+        match self.first_key {
+            Some((known, at)) if known as usize == number => Key { bytes, at },
+            _ => hasher.key(bytes),
+        }
+    }
+
+    /// An argument that must be there, as arity has been checked.
+    pub fn at(&self, number: usize) -> &'a [u8] {
+        self.get(number).expect("arity was checked")
+    }
+
+    /// All arguments from `number` on.
+    pub fn from(self, number: usize) -> impl Iterator<Item = &'a [u8]> {
+        (number..self.len()).map(move |n| self.at(n))
+    }
+
+    /// A copy that owns its bytes, for a queue. Long arguments are shared.
+    pub fn to_owned(&self) -> OwnedArgs {
+        let mut bytes = Vec::new();
+        let spans = (0..self.len())
+            .map(|n| {
+                let arg = if self.blob(n).is_some() { &[][..] } else { self.at(n) };
+                let start = bytes.len() as u32;
+                bytes.extend_from_slice(arg);
+                Span { start, len: arg.len() as u32 }
+            })
+            .collect();
+        OwnedArgs { bytes, spans, blobs: self.blobs.to_vec() }
+    }
+}
+
+impl Index<usize> for Args<'_> {
+    type Output = [u8];
+
+    fn index(&self, number: usize) -> &[u8] {
+        self.at(number)
+    }
+}
+
+/// Arguments with the bytes they lie in.
+#[derive(Debug)]
+pub struct OwnedArgs {
+    bytes: Vec<u8>,
+    spans: Vec<Span>,
+    blobs: Vec<(u32, Blob)>,
+}
+
+impl OwnedArgs {
+    /// By reference.
+    pub fn as_args(&self) -> Args<'_> {
+        Args::new(&self.bytes, &self.spans, &self.blobs)
+    }
+
+    /// Arguments from parts, for tests and tools.
+    pub fn of(parts: &[&[u8]]) -> Self {
+        let mut bytes = Vec::new();
+        let mut spans = Vec::new();
+        for part in parts {
+            spans.push(Span { start: bytes.len() as u32, len: part.len() as u32 });
+            bytes.extend_from_slice(part);
+        }
+        Self { bytes, spans, blobs: Vec::new() }
+    }
+
+    /// Bytes held.
+    pub fn memory(&self) -> usize {
+        self.bytes.len()
+            + self.spans.len() * size_of::<Span>()
+            + self.blobs.iter().map(|(_, blob)| blob.len()).sum::<usize>()
+    }
+}

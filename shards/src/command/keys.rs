@@ -1,0 +1,285 @@
+//! Commands on any key.
+
+#![forbid(unsafe_code)]
+
+use crate::ids::DbId;
+use crate::number;
+use crate::store::{Expiry, Key, NewValue, Value};
+
+use super::long::{self, LongOp};
+use super::{CommandError, Context, Flow};
+
+type Done = Result<(), CommandError>;
+
+impl Context<'_> {
+    /// An argument as the number of a database.
+    pub(super) fn db_index(&self, number: usize, bad: &'static str) -> Result<DbId, CommandError> {
+        let n = number::integer(self.args.at(number)).ok_or(CommandError::Text(bad))?;
+        match u8::try_from(n) {
+            Ok(n) if n < self.shard.store.databases() => Ok(DbId(n)),
+            _ => Err(CommandError::DbIndex),
+        }
+    }
+
+    /// Starts an operation that may take longer than a turn.
+    pub(super) fn go_on(&mut self, mut op: LongOp) {
+        let budget = if self.in_exec { usize::MAX } else { long::FIRST_STEP };
+        if !op.step(self.shard, self.now, budget, self.reply) {
+            self.flow = Flow::Pending(op);
+        }
+    }
+}
+
+pub(super) fn del(c: &mut Context<'_>) -> Done {
+    let removed = (1..c.args.len())
+        .filter(|n| c.shard.store.remove(c.session.db, c.args.key(*n, &c.shard.hasher), c.now))
+        .count();
+    c.reply.count(removed);
+    Ok(())
+}
+
+pub(super) fn exists(c: &mut Context<'_>) -> Done {
+    let mut found = 0;
+    for n in 1..c.args.len() {
+        let hit = c.shard.store.entry(c.session.db, c.key(n), c.now).is_some();
+        c.count_lookup(hit);
+        found += usize::from(hit);
+    }
+    c.reply.count(found);
+    Ok(())
+}
+
+pub(super) fn touch(c: &mut Context<'_>) -> Done {
+    let mut found = 0;
+    for n in 1..c.args.len() {
+        let hit = c.shard.store.get(c.session.db, c.key(n), c.now, true).is_some();
+        c.count_lookup(hit);
+        found += usize::from(hit);
+    }
+    c.reply.count(found);
+    Ok(())
+}
+
+pub(super) fn kind(c: &mut Context<'_>) -> Done {
+    let there = c.shard.store.entry(c.session.db, c.key(1), c.now).is_some();
+    c.reply.simple(if there { "string" } else { "none" });
+    Ok(())
+}
+
+/// Writes what `from` holds, expiry included, under another key.
+fn copy_entry(c: &mut Context<'_>, from: Key<'_>, to: Key<'_>, db: DbId) -> Done {
+    let (source, now) = (c.session.db, c.now);
+    let info = c.shard.store.entry(source, from, now).ok_or(CommandError::NoSuchKey)?;
+    let expiry = info.expiry.map_or(Expiry::Never, Expiry::At);
+    // The value is in the memory that the write may move, so a short one is copied first.
+    let held = match c.shard.store.get(source, from, now, false) {
+        Some(Value::Inline(bytes)) => Ok(bytes.to_vec()),
+        Some(Value::Blob(blob)) => Err(blob.clone()),
+        None => return Err(CommandError::NoSuchKey),
+    };
+    let value = match &held {
+        Ok(bytes) => NewValue::Bytes(bytes),
+        Err(blob) => NewValue::Blob(blob.clone()),
+    };
+    c.shard.store.set(db, to, value, expiry, now)?;
+    if info.modified {
+        c.shard.store.write_at(db, to, 0, b"", now)?;
+    }
+    Ok(())
+}
+
+fn rename_generic(c: &mut Context<'_>, only_if_free: bool) -> Done {
+    let (from, to, db, now) = (c.key(1), c.key(2), c.session.db, c.now);
+    if c.shard.store.entry(db, from, now).is_none() {
+        return Err(CommandError::NoSuchKey);
+    }
+    if only_if_free && c.shard.store.entry(db, to, now).is_some() {
+        c.reply.integer(0);
+        return Ok(());
+    }
+    if from.bytes != to.bytes {
+        copy_entry(c, from, to, db)?;
+        c.shard.store.remove(db, from, now);
+    }
+    if only_if_free { c.reply.integer(1) } else { c.reply.ok() }
+    Ok(())
+}
+
+pub(super) fn rename(c: &mut Context<'_>) -> Done {
+    rename_generic(c, false)
+}
+
+pub(super) fn renamenx(c: &mut Context<'_>) -> Done {
+    rename_generic(c, true)
+}
+
+pub(super) fn copy(c: &mut Context<'_>) -> Done {
+    let (mut db, mut replace, mut n) = (c.session.db, false, 3);
+    while let Some(word) = c.args.get(n) {
+        if word.eq_ignore_ascii_case(b"replace") {
+            replace = true;
+        } else if word.eq_ignore_ascii_case(b"db") && c.args.get(n + 1).is_some() {
+            db = c.db_index(n + 1, "ERR value is not an integer or out of range")?;
+            n += 1;
+        } else {
+            return Err(CommandError::Syntax);
+        }
+        n += 1;
+    }
+    let (from, to) = (c.key(1), c.key(2));
+    if from.bytes == to.bytes && db == c.session.db {
+        return Err(CommandError::Text("ERR source and destination objects are the same"));
+    }
+    let there = c.shard.store.entry(c.session.db, from, c.now).is_some();
+    let free = replace || c.shard.store.entry(db, to, c.now).is_none();
+    if there && free {
+        copy_entry(c, from, to, db)?;
+    }
+    c.reply.integer((there && free).into());
+    Ok(())
+}
+
+pub(super) fn move_key(c: &mut Context<'_>) -> Done {
+    let db = c.db_index(2, "ERR value is not an integer or out of range")?;
+    if db == c.session.db {
+        return Err(CommandError::Text("ERR source and destination objects are the same"));
+    }
+    let key = c.key(1);
+    let there = c.shard.store.entry(c.session.db, key, c.now).is_some();
+    let moves = there && c.shard.store.entry(db, key, c.now).is_none();
+    if moves {
+        copy_entry(c, key, key, db)?;
+        c.shard.store.remove(c.session.db, key, c.now);
+    }
+    c.reply.integer(moves.into());
+    Ok(())
+}
+
+pub(super) fn keys(c: &mut Context<'_>) -> Done {
+    let op = LongOp::keys(c.session.db, c.args.at(1), c.reply.protocol);
+    c.go_on(op);
+    Ok(())
+}
+
+pub(super) fn scan(c: &mut Context<'_>) -> Done {
+    let cursor = number::unsigned(c.args.at(1)).ok_or(CommandError::Text("ERR invalid cursor"))?;
+    let (mut pattern, mut count, mut strings, mut n) = (None, 10, true, 2);
+    while let Some(word) = c.args.get(n) {
+        let Some(value) = c.args.get(n + 1) else { return Err(CommandError::Syntax) };
+        if word.eq_ignore_ascii_case(b"match") {
+            pattern = Some(value);
+        } else if word.eq_ignore_ascii_case(b"count") {
+            count = number::integer(value).ok_or(CommandError::NotInteger)?;
+            if count < 1 {
+                return Err(CommandError::Syntax);
+            }
+        } else if word.eq_ignore_ascii_case(b"type") {
+            strings = value.eq_ignore_ascii_case(b"string");
+        } else {
+            return Err(CommandError::Syntax);
+        }
+        n += 2;
+    }
+    let pattern = pattern.filter(|pattern| *pattern != b"*");
+    let op = LongOp::scan(c.session.db, cursor, pattern, count as u64, strings, c.reply.protocol);
+    c.go_on(op);
+    Ok(())
+}
+
+pub(super) fn randomkey(c: &mut Context<'_>) -> Done {
+    match c.shard.store.random_key(c.session.db, c.now) {
+        Some(key) => c.reply.bulk(&key),
+        None => c.reply.null(),
+    }
+    Ok(())
+}
+
+pub(super) fn dbsize(c: &mut Context<'_>) -> Done {
+    c.reply.count(c.shard.store.len(c.session.db));
+    Ok(())
+}
+
+/// Both ways of flushing are at once and give memory back later.
+fn flush_mode(c: &Context<'_>) -> Done {
+    let fine = match c.args.get(1) {
+        None => true,
+        Some(word) => {
+            c.args.len() == 2
+                && (word.eq_ignore_ascii_case(b"async") || word.eq_ignore_ascii_case(b"sync"))
+        }
+    };
+    if fine { Ok(()) } else { Err(CommandError::Syntax) }
+}
+
+pub(super) fn flushdb(c: &mut Context<'_>) -> Done {
+    flush_mode(c)?;
+    c.shard.store.flush(c.session.db);
+    c.reply.ok();
+    Ok(())
+}
+
+pub(super) fn flushall(c: &mut Context<'_>) -> Done {
+    flush_mode(c)?;
+    c.shard.store.flush_all();
+    c.reply.ok();
+    Ok(())
+}
+
+pub(super) fn swapdb(c: &mut Context<'_>) -> Done {
+    let a = c.db_index(1, "ERR invalid first DB index")?;
+    let b = c.db_index(2, "ERR invalid second DB index")?;
+    c.shard.store.swap(a, b);
+    c.reply.ok();
+    Ok(())
+}
+
+/// The number of an argument's encoding as Redis would name it.
+pub(super) fn object_encoding(c: &mut Context<'_>) -> Done {
+    /// Longest string that Redis keeps in one allocation with its header.
+    const EMBEDDED: usize = 44;
+    let (key, db, now) = (c.key(2), c.session.db, c.now);
+    let Some(info) = c.shard.store.entry(db, key, now) else {
+        c.reply.null();
+        return Ok(());
+    };
+    let value = c.shard.store.get(db, key, now, false).map_or(&b""[..], Value::bytes);
+    let name = if info.modified {
+        "raw"
+    } else if number::integer(value).is_some() {
+        "int"
+    } else if value.len() <= EMBEDDED {
+        "embstr"
+    } else {
+        "raw"
+    };
+    c.reply.bulk(name.as_bytes());
+    Ok(())
+}
+
+pub(super) fn object_idletime(c: &mut Context<'_>) -> Done {
+    match c.shard.store.entry(c.session.db, c.key(2), c.now) {
+        Some(info) => c.reply.integer(info.idle_seconds as i64),
+        None => c.reply.null(),
+    }
+    Ok(())
+}
+
+pub(super) fn object_refcount(c: &mut Context<'_>) -> Done {
+    match c.shard.store.entry(c.session.db, c.key(2), c.now) {
+        Some(_) => c.reply.integer(1),
+        None => c.reply.null(),
+    }
+    Ok(())
+}
+
+pub(super) fn object_freq(c: &mut Context<'_>) -> Done {
+    if c.shard.store.entry(c.session.db, c.key(2), c.now).is_none() {
+        c.reply.null();
+        return Ok(());
+    }
+    Err(CommandError::Text(
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note \
+         that when switching between policies at runtime LRU and LFU data will take some time to \
+         adjust.",
+    ))
+}
