@@ -1,2 +1,25 @@
 //! The binary: command line and wiring.
-fn main() {}
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod metrics;
+mod serve;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).init();
+    let args::Command::Serve(options) = cli.command();
+    match serve::run(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("corelane: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -8,7 +8,7 @@
 #![forbid(unsafe_code)]
 
 use shards::command::Span;
-use shards::store::{Blob, BlobBuilder};
+use shards::store::{Blob, BlobBuilder, BlobSource};
 
 use crate::resp::Parser;
 
@@ -36,8 +36,8 @@ pub(super) struct Large {
 }
 
 impl Large {
-    pub(super) fn new(len: usize) -> Option<Self> {
-        let builder = BlobBuilder::with_capacity(len).ok()?;
+    pub(super) fn new(len: usize, source: &BlobSource) -> Option<Self> {
+        let builder = source.builder(len).ok()?;
         Some(Self { builder, missing: len, line_end: 2 })
     }
 

@@ -36,6 +36,7 @@ pub use long::LongOp;
 pub use lookup::lookup;
 pub use spec::{CommandSpec, Flags, Group, Keys};
 pub use table::COMMANDS;
+pub use transaction::leave;
 
 use crate::ids::ClientId;
 use crate::reply::Reply;

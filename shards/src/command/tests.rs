@@ -487,7 +487,7 @@ fn commands_tell_of_themselves() {
          COMMAND INFO nope => *1 *-1
          COMMAND INFO get => *1 *10 $3 get :2 *2 +readonly +fast :1 :1 :1 *3 +@read +@string +@fast *0 *1 *6 $5 flags *2 +RO +ACCESS $12 begin_search *4 $4 type $5 index $4 spec *2 $5 index :1 $9 find_keys *4 $4 type $5 range $4 spec *6 $7 lastkey :0 $7 keystep :1 $5 limit :0 *0
          COMMAND LIST FILTERBY PATTERN get* => *5 $3 get $6 getdel $5 getex $8 getrange $6 getset
-         COMMAND DOCS get => *2 $3 get *10 $7 summary $31 Returns the value of a key. since",
+         COMMAND DOCS get => *2 $3 get *10 $7 summary $27 Returns the value of a key. $5 since $5 1.0.0 $5 group $6 string $10 complexity $4 O(1) $9 arguments *1 *6 $4 name $3 key $4 type $3 key $12 display_text $3 key",
     );
 }
 

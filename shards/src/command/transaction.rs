@@ -132,3 +132,8 @@ pub(super) fn exec(c: &mut Context<'_>) -> Done {
     }
     Ok(())
 }
+
+/// A client has gone: nothing of it stays behind.
+pub fn leave(shard: &mut Shard, session: &mut Session) {
+    forget(shard, session);
+}

@@ -484,9 +484,6 @@ impl Driver for Uring {
         }
         let mut completions = std::mem::take(&mut self.completions);
         self.ring.turn(wait, &mut completions)?;
-        if completions.is_empty() {
-            self.accept_rests = false;
-        }
         for cqe in completions.drain(..) {
             self.complete(&cqe, events);
         }

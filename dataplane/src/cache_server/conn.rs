@@ -1,0 +1,120 @@
+//! One client's connection: session, input, output, and what it waits for.
+//!
+//! A value without references to the loop, so that it can move to another shard.
+
+#![forbid(unsafe_code)]
+
+use shards::command::LongOp;
+use shards::reply::Reply;
+use shards::session::Session;
+use shards::wheel::TimerId;
+
+use super::input::Input;
+use crate::runtime::ConnKey;
+
+/// Whether further requests of a connection may be parsed.
+#[derive(Debug)]
+pub(super) enum Gate {
+    /// Yes.
+    Open,
+    /// After the request last parsed has been executed: it may change how the rest is
+    /// read, or take long.
+    Barrier,
+    /// After this operation.
+    Long(Box<LongOp>),
+    /// After the client has taken enough of its replies.
+    Full,
+    /// Never again.
+    Shut,
+}
+
+impl Gate {
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Self::Open)
+    }
+}
+
+/// Why a connection ends; each has its counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    Peer,
+    Failed,
+    Quit,
+    Protocol,
+    Http,
+    Output,
+    Idle,
+    Killed,
+    Memory,
+    Drained,
+}
+
+/// See the module's text.
+pub(super) struct Conn {
+    pub(super) key: ConnKey,
+    pub(super) session: Session,
+    pub(super) input: Input,
+    pub(super) reply: Reply,
+    pub(super) gate: Gate,
+    /// Bytes of `input.unread` that requests in the batch refer to or that are executed.
+    pub(super) consumed: usize,
+    /// Encoded bytes of the payload in flight.
+    pub(super) in_flight: usize,
+    pub(super) sending: bool,
+    /// Whether it is in the list of connections with something to send.
+    pub(super) dirty: bool,
+    /// Whether it is in the list of connections with something to parse.
+    pub(super) waiting: bool,
+    /// Whether the peer has said that it will send no more.
+    pub(super) ended: bool,
+    /// Whether the driver has been told not to receive.
+    pub(super) paused: bool,
+    /// Set once no more is executed: it goes when its output is out.
+    pub(super) closing: Option<Reason>,
+    /// Whether the output is out and the peer's end is awaited.
+    pub(super) lingering: bool,
+    pub(super) timer: Option<TimerId>,
+    /// What was unsent when the timer was set.
+    pub(super) unsent_then: usize,
+    pub(super) received: u64,
+    pub(super) sent: u64,
+}
+
+impl Conn {
+    pub(super) fn new(key: ConnKey, session: Session) -> Self {
+        Self {
+            key,
+            session,
+            input: Input::default(),
+            reply: Reply::default(),
+            gate: Gate::Open,
+            consumed: 0,
+            in_flight: 0,
+            sending: false,
+            dirty: false,
+            waiting: false,
+            ended: false,
+            paused: false,
+            closing: None,
+            lingering: false,
+            timer: None,
+            unsent_then: 0,
+            received: 0,
+            sent: 0,
+        }
+    }
+
+    /// Memory that its replies take; long values count as the references they are.
+    pub(super) fn pending_output(&self) -> usize {
+        self.in_flight + self.reply.bytes.len() + self.reply.blobs.len() * 32
+    }
+
+    /// Whether nothing at all is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.gate.is_open()
+            && self.input.is_empty()
+            && !self.sending
+            && self.reply.is_empty()
+            && self.session.transaction.is_none()
+    }
+}

@@ -1,0 +1,174 @@
+//! Executes a batch: phases of prefetching, then each command in the order of arrival.
+
+#![forbid(unsafe_code)]
+
+use shards::command::{Args, Flow, Group, Traffic, dispatch};
+use shards::time::Now;
+
+use super::CacheServer;
+use super::batch::{Batch, CHUNK, Queued, Source, What};
+use super::conn::{Conn, Gate, Reason};
+use super::host::{View, traffic};
+use crate::runtime::Driver;
+
+/// Entries that one step of a long operation visits: about 50 us.
+const LONG_STEP: usize = 1_024;
+
+impl<D: Driver> CacheServer<D> {
+    /// Executes what has been parsed and forgets it.
+    pub(super) fn run_batch(&mut self, now: Now) {
+        if self.batch.queued.is_empty() && self.batch.from_unread.is_empty() {
+            return;
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        for chunk in batch.queued.chunks(CHUNK) {
+            for queued in chunk {
+                if let Some((_, at)) = queued.key {
+                    self.shard.store.prefetch_line(queued.db, at);
+                }
+            }
+            for queued in chunk {
+                if let Some((_, at)) = queued.key {
+                    self.shard.store.prefetch_entry(queued.db, at);
+                }
+            }
+            for queued in chunk {
+                self.execute(&batch, queued, now);
+            }
+        }
+        for key in &batch.from_unread {
+            if let Some(conn) = self.conn(*key) {
+                let consumed = std::mem::take(&mut conn.consumed);
+                conn.input.compact(consumed);
+                if conn.input.unread.is_empty() {
+                    let buffer = std::mem::take(&mut conn.input.unread);
+                    self.pool.put(buffer);
+                }
+            }
+        }
+        self.requests += batch.queued.len() as u64;
+        self.stats.batches.add(1);
+        batch.clear();
+        self.batch = batch;
+        self.carry_out_kills();
+    }
+
+    fn execute(&mut self, batch: &Batch, queued: &Queued, now: Now) {
+        let Some(place) = self.conns.get_mut(queued.conn.index as usize) else { return };
+        let alive = |conn: &mut Box<Conn>| conn.key == queued.conn && conn.closing.is_none();
+        let Some(mut conn) = place.take_if(alive) else { return };
+        if conn.reply.bytes.capacity() == 0 {
+            conn.reply.bytes = self.pool.take();
+        }
+        match queued.what {
+            What::Command(spec) => {
+                let flow = self.command(&mut conn, batch, queued, spec, now);
+                self.follow(&mut conn, flow);
+            }
+            What::Fault(number) => {
+                let fault = &batch.faults[number as usize];
+                conn.reply.error(format!("ERR {fault}").as_bytes());
+                conn.closing = Some(Reason::Protocol);
+            }
+        }
+        if !conn.dirty {
+            conn.dirty = true;
+            self.dirty.push(conn.key);
+        }
+        self.conns[queued.conn.index as usize] = Some(conn);
+    }
+
+    fn command(
+        &mut self,
+        conn: &mut Conn,
+        batch: &Batch,
+        queued: &Queued,
+        spec: Option<&'static shards::command::CommandSpec>,
+        now: Now,
+    ) -> Flow {
+        // Only these commands look at the node around the shard.
+        let looks = spec.is_some_and(|spec| matches!(spec.group, Group::Server | Group::Connection));
+        let own = if looks { traffic(conn, &self.driver) } else { Traffic::default() };
+        let bytes = match queued.source {
+            Source::Loan(loan) => self.driver.bytes(loan),
+            Source::Unread => &conn.input.unread,
+            Source::Unquoted(number) => &batch.unquoted[number as usize],
+        };
+        let spans = &batch.spans[queued.first_span as usize..][..queued.spans as usize];
+        let blobs = match queued.blobs {
+            0 => &[][..],
+            n => &batch.blobs[n as usize - 1],
+        };
+        let mut args = Args::new(bytes, spans, blobs);
+        if let Some((number, at)) = queued.key {
+            args = args.with_key(number, at);
+        }
+        let mut view = View {
+            conns: &self.conns,
+            driver: &self.driver,
+            facts: &self.facts,
+            stats: &self.stats,
+            own,
+            kills: &mut self.kills,
+        };
+        dispatch(&mut self.shard, &mut conn.session, &mut view, spec, args, now, &mut conn.reply)
+    }
+
+    /// Does to a connection what a command asked for.
+    fn follow(&mut self, conn: &mut Conn, flow: Flow) {
+        let was_barrier = matches!(conn.gate, Gate::Barrier);
+        match flow {
+            Flow::Done if was_barrier => {
+                conn.gate = Gate::Open;
+                self.parse_later(conn);
+            }
+            Flow::Done => {}
+            Flow::Close => conn.closing = Some(Reason::Quit),
+            Flow::Pending(op) => {
+                conn.gate = Gate::Long(Box::new(op));
+                self.long.push(conn.key);
+            }
+        }
+    }
+
+    /// Puts a connection with unread bytes in line for parsing.
+    pub(super) fn parse_later(&mut self, conn: &mut Conn) {
+        if !conn.waiting && (!conn.input.unread.is_empty() || conn.ended) {
+            conn.waiting = true;
+            self.waiting.push(conn.key);
+        }
+    }
+
+    /// One step of each long operation.
+    pub(super) fn step_long(&mut self, now: Now) {
+        let keys = std::mem::take(&mut self.long);
+        for key in keys {
+            let Some(place) = self.conns.get_mut(key.index as usize) else { continue };
+            let Some(mut conn) = place.take_if(|conn| conn.key == key) else { continue };
+            if conn.closing.is_none()
+                && let Gate::Long(op) = &mut conn.gate
+            {
+                if op.step(&self.shard, now, LONG_STEP, &mut conn.reply) {
+                    conn.gate = Gate::Open;
+                    self.parse_later(&mut conn);
+                    if !conn.dirty {
+                        conn.dirty = true;
+                        self.dirty.push(key);
+                    }
+                } else {
+                    self.long.push(key);
+                }
+            }
+            self.conns[key.index as usize] = Some(conn);
+        }
+    }
+
+    fn carry_out_kills(&mut self) {
+        for client in std::mem::take(&mut self.kills) {
+            let found = self.conns.iter().flatten().find(|conn| conn.session.id == client);
+            if let Some(key) = found.map(|conn| conn.key) {
+                self.close(key, Reason::Killed);
+            }
+        }
+    }
+}

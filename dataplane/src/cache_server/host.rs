@@ -1,0 +1,72 @@
+//! What commands may ask of the node: other clients, facts, counts.
+
+#![forbid(unsafe_code)]
+
+use std::os::fd::AsRawFd;
+
+use shards::command::{Host, NodeFacts, Traffic};
+use shards::ids::ClientId;
+use shards::session::Session;
+
+use super::conn::Conn;
+use crate::runtime::Driver;
+use crate::telemetry::LoopStats;
+
+/// A view of the server while one connection is taken out of its table.
+pub(super) struct View<'a, D> {
+    pub(super) conns: &'a [Option<Box<Conn>>],
+    pub(super) driver: &'a D,
+    pub(super) facts: &'a NodeFacts,
+    pub(super) stats: &'a LoopStats,
+    pub(super) own: Traffic,
+    pub(super) kills: &'a mut Vec<ClientId>,
+}
+
+pub(super) fn traffic(conn: &Conn, driver: &impl Driver) -> Traffic {
+    Traffic {
+        unread: conn.input.unread.len(),
+        unsent: conn.pending_output(),
+        received: conn.received,
+        sent: conn.sent,
+        descriptor: driver.descriptor(conn.key).map_or(-1, |fd| fd.as_raw_fd()),
+    }
+}
+
+impl<D: Driver> Host for View<'_, D> {
+    fn facts(&self) -> &NodeFacts {
+        self.facts
+    }
+
+    fn each_client(&self, visit: &mut dyn FnMut(&Session, Traffic)) {
+        for conn in self.conns.iter().flatten().filter(|conn| conn.closing.is_none()) {
+            visit(&conn.session, traffic(conn, self.driver));
+        }
+    }
+
+    fn own_traffic(&self) -> Traffic {
+        self.own
+    }
+
+    fn kill(&mut self, client: ClientId) {
+        self.kills.push(client);
+    }
+
+    fn connections_accepted(&self) -> u64 {
+        self.stats.accepted_connections.get()
+    }
+
+    fn connections_refused(&self) -> u64 {
+        self.stats.refused_clients.get() + self.stats.refused_descriptors.get()
+    }
+
+    fn resident_bytes(&self) -> u64 {
+        resident_bytes()
+    }
+}
+
+/// Resident memory of the process, 0 where /proc does not tell.
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm.split(' ').nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
+    pages * rustix::param::page_size() as u64
+}

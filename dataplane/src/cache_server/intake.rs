@@ -1,0 +1,202 @@
+//! From received bytes to requests in the batch.
+
+#![forbid(unsafe_code)]
+
+use shards::command::{Flags, lookup};
+use shards::settings::Settings;
+use shards::store::{BlobSource, Hasher};
+
+use super::batch::{Batch, Queued, Source, What};
+use super::conn::{Conn, Gate, Reason};
+use super::input::Large;
+use crate::resp::{Limits, ProtocolError, Step};
+
+/// Arguments from this length on are collected in the memory that will hold the value.
+const LARGE_BULK: u32 = 32 << 10;
+/// Most arguments of a request, as in Redis.
+const MAX_ARGS: u32 = 1 << 20;
+
+/// What parsing needs of the shard.
+pub(super) struct Intake<'a> {
+    pub(super) batch: &'a mut Batch,
+    pub(super) hasher: &'a Hasher,
+    pub(super) blobs: &'a BlobSource,
+    pub(super) settings: &'a Settings,
+}
+
+/// How parsing ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parsed {
+    /// No more can be parsed of these bytes now.
+    All,
+    /// The batch is full; call again with the same bytes after it has been executed.
+    BatchFull,
+}
+
+fn limits(conn: &Conn, settings: &Settings) -> Limits {
+    if conn.session.authenticated {
+        let bulk = settings.proto_max_bulk_len;
+        Limits { args: MAX_ARGS, bulk, large: LARGE_BULK, unauthenticated: false }
+    } else {
+        Limits::UNAUTHENTICATED
+    }
+}
+
+impl Intake<'_> {
+    /// Parses `bytes`, a receive buffer of a connection with nothing unread. What stays
+    /// unparsed is kept with the connection.
+    pub(super) fn fresh(&mut self, conn: &mut Conn, bytes: &[u8], source: Source) -> Parsed {
+        let parsed = self.parse(conn, bytes, source);
+        if parsed == Parsed::All && conn.input.large.is_none() {
+            let start = std::mem::take(&mut conn.consumed);
+            conn.input.unread.extend_from_slice(&bytes[start..]);
+            conn.input.parser.rebase(start, &mut conn.input.spans);
+        }
+        parsed
+    }
+
+    /// Parses the connection's unread bytes.
+    pub(super) fn unread(&mut self, conn: &mut Conn) -> Parsed {
+        let bytes = std::mem::take(&mut conn.input.unread);
+        let queued = self.batch.queued.len();
+        let parsed = self.parse(conn, &bytes, Source::Unread);
+        if conn.input.large.is_none() {
+            conn.input.unread = bytes;
+        } else {
+            // The parser has kept the request's head; requests before it are kept too.
+            let mut bytes = bytes;
+            bytes.truncate(conn.input.parser.position());
+            conn.input.unread = bytes;
+        }
+        if self.batch.queued.len() > queued || conn.consumed > 0 {
+            self.batch.from_unread.push(conn.key);
+        }
+        parsed
+    }
+
+    fn parse(&mut self, conn: &mut Conn, bytes: &[u8], source: Source) -> Parsed {
+        let limits = limits(conn, self.settings);
+        while conn.gate.is_open() {
+            if self.batch.is_full() {
+                return Parsed::BatchFull;
+            }
+            let input = &mut conn.input;
+            match input.parser.advance(bytes, limits, &mut input.spans) {
+                Ok(Step::Request { end }) => {
+                    self.queue(conn, bytes, source);
+                    conn.consumed = end;
+                }
+                Ok(Step::Unquoted { end, bytes, spans }) => {
+                    let number = self.batch.unquoted.len() as u32;
+                    conn.input.spans = spans;
+                    self.queue(conn, &bytes, Source::Unquoted(number));
+                    self.batch.unquoted.push(bytes);
+                    conn.consumed = end;
+                }
+                Ok(Step::Large { start, len }) => {
+                    if !self.large(conn, bytes, start, len, source) {
+                        return Parsed::All;
+                    }
+                }
+                Ok(Step::More) => return Parsed::All,
+                Err(fault) => self.fault(conn, fault, source),
+            }
+        }
+        Parsed::All
+    }
+
+    /// Queues the request whose spans the parser has left.
+    fn queue(&mut self, conn: &mut Conn, bytes: &[u8], source: Source) {
+        let input = &mut conn.input;
+        let Some(first) = input.spans.first() else { return };
+        let slice = |n: usize| {
+            let span = input.spans[n];
+            &bytes[span.start as usize..][..span.len as usize]
+        };
+        let name = slice(0);
+        let spec = lookup(name);
+        if spec.is_none() && first.len > 3 && is_http(name) {
+            conn.gate = Gate::Shut;
+            conn.closing = Some(Reason::Http);
+            input.spans.clear();
+            return;
+        }
+        let first_key = spec.map_or(0, |spec| spec.keys.first) as usize;
+        let long = input.blobs.iter().any(|(n, _)| *n as usize == first_key);
+        let key = (first_key > 0 && first_key < input.spans.len() && !long)
+            .then(|| (first_key as u32, self.hasher.hash(slice(first_key))));
+        let blobs = if input.blobs.is_empty() {
+            0
+        } else {
+            self.batch.blobs.push(std::mem::take(&mut input.blobs));
+            self.batch.blobs.len() as u32
+        };
+        if spec.is_some_and(|spec| spec.flags.has(Flags::LONG)) || !conn.session.authenticated {
+            conn.gate = Gate::Barrier;
+        }
+        self.batch.queued.push(Queued {
+            conn: conn.key,
+            source,
+            what: What::Command(spec),
+            first_span: self.batch.spans.len() as u32,
+            spans: input.spans.len() as u32,
+            blobs,
+            key,
+            db: conn.session.db,
+        });
+        self.batch.spans.append(&mut input.spans);
+    }
+
+    /// Starts collecting a long argument; `true` when all of it is there already.
+    fn large(
+        &mut self,
+        conn: &mut Conn,
+        bytes: &[u8],
+        start: usize,
+        len: usize,
+        source: Source,
+    ) -> bool {
+        let Some(mut large) = Large::new(len, self.blobs) else {
+            conn.gate = Gate::Shut;
+            conn.closing = Some(Reason::Memory);
+            conn.reply.error(b"OOM the system has no memory left for this value");
+            return false;
+        };
+        let rest = large.take(&bytes[start..]);
+        let input = &mut conn.input;
+        if large.is_whole() {
+            input.blobs.push((input.spans.len() as u32, large.finish()));
+            input.spans.push(shards::command::Span { start: 0, len: 0 });
+            input.parser.large_done(bytes.len() - rest.len());
+            return true;
+        }
+        input.large = Some(Box::new(large));
+        if matches!(source, Source::Loan(_)) {
+            let from = std::mem::take(&mut conn.consumed);
+            input.unread.extend_from_slice(&bytes[from..start]);
+            input.parser.rebase(from, &mut input.spans);
+        }
+        false
+    }
+
+    fn fault(&mut self, conn: &mut Conn, fault: ProtocolError, source: Source) {
+        conn.gate = Gate::Shut;
+        self.batch.faults.push(fault);
+        self.batch.queued.push(Queued {
+            conn: conn.key,
+            source,
+            what: What::Fault(self.batch.faults.len() as u32 - 1),
+            first_span: 0,
+            spans: 0,
+            blobs: 0,
+            key: None,
+            db: conn.session.db,
+        });
+    }
+}
+
+/// A web page may make a browser send us a request whose body is commands; the head gives
+/// it away (<https://valkey.io/topics/security/>).
+fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}

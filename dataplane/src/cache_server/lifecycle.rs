@@ -1,0 +1,175 @@
+//! How connections come and go, and how the whole server ends.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
+use shards::ids::ClientId;
+use shards::session::Session;
+use shards::time::Nanos;
+
+use super::CacheServer;
+use super::conn::{Conn, Gate, Reason};
+use super::control::Order;
+use super::output::conn_of;
+use crate::net;
+use crate::runtime::{ConnKey, Driver};
+
+/// How long requests under way may take once the server has been told to end.
+const DRAIN: Nanos = Nanos(30_000_000_000);
+
+impl<D: Driver> CacheServer<D> {
+    pub(super) fn conn(&mut self, key: ConnKey) -> Option<&mut Conn> {
+        conn_of(&mut self.conns, key)
+    }
+
+    /// A client has connected.
+    pub(super) fn accept(&mut self, fd: OwnedFd) {
+        self.stats.accepted_connections.add(1);
+        if self.draining.is_some() {
+            self.stats.refused_draining.add(1);
+            return;
+        }
+        if self.clients >= self.shard.settings.maxclients as usize {
+            self.stats.refused_clients.add(1);
+            // To a socket that has just been made this does not block; if it fails, the
+            // peer learns by the close.
+            let text = b"-ERR max number of clients reached\r\n";
+            let _ = send(&fd, text, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+            return;
+        }
+        net::keep_alive(fd.as_fd(), self.shard.settings.tcp_keepalive);
+        let (peer, local) = net::addresses(fd.as_fd());
+        let key = match self.driver.open(fd) {
+            Ok(key) => key,
+            Err(error) => return tracing::warn!(%error, "a connection could not be taken over"),
+        };
+        let id = ClientId(self.next_client);
+        self.next_client += 1;
+        let open = self.shard.settings.requirepass.is_empty();
+        let mut session = Session::new(id, open, self.now);
+        (session.peer, session.local) = (peer, local);
+        let index = key.index as usize;
+        if self.conns.len() <= index {
+            self.conns.resize_with(index + 1, || None);
+        }
+        self.conns[index] = Some(Box::new(Conn::new(key, session)));
+        self.clients += 1;
+    }
+
+    /// Accepting failed; the driver tries again after a pause.
+    pub(super) fn accept_failed(&mut self, error: &io::Error) {
+        self.stats.refused_descriptors.add(1);
+        if self.now.mono.since(self.complained).0 >= Nanos::SECOND.0 {
+            self.complained = self.now.mono;
+            let full = [Errno::MFILE, Errno::NFILE].contains(&Errno::from_io_error(error).unwrap_or(Errno::IO));
+            if full {
+                tracing::warn!("out of file descriptors: clients wait; raise `ulimit -n` or LimitNOFILE");
+            } else {
+                tracing::warn!(%error, "accepting failed");
+            }
+        }
+    }
+
+    /// The peer will send no more: what it sent is answered, then it goes.
+    pub(super) fn peer_ended(&mut self, key: ConnKey) {
+        let Some(place) = self.conns.get_mut(key.index as usize) else { return };
+        let Some(mut conn) = place.take_if(|conn| conn.key == key) else { return };
+        conn.ended = true;
+        let done = conn.lingering || conn.is_idle() || conn.gate.is_open() && conn.batched_nothing();
+        self.conns[key.index as usize] = Some(conn);
+        if done {
+            self.end_if_done(key);
+        }
+    }
+
+    /// Closes a connection whose peer has ended and that has nothing left to do.
+    pub(super) fn end_if_done(&mut self, key: ConnKey) {
+        let Some(conn) = self.conn(key) else { return };
+        if conn.lingering {
+            let reason = conn.closing.unwrap_or(Reason::Peer);
+            return self.close(key, reason);
+        }
+        if conn.ended && conn.gate.is_open() && conn.closing.is_none() {
+            // An unfinished request cannot be finished any more.
+            conn.closing = Some(Reason::Peer);
+            conn.gate = Gate::Shut;
+            if !conn.dirty {
+                conn.dirty = true;
+                self.dirty.push(key);
+            }
+        }
+    }
+
+    /// Ends a connection now.
+    pub(super) fn close(&mut self, key: ConnKey, reason: Reason) {
+        let Some(place) = self.conns.get_mut(key.index as usize) else { return };
+        let Some(mut conn) = place.take_if(|conn| conn.key == key) else { return };
+        self.clients -= 1;
+        self.pending_output -= conn.in_flight;
+        self.paused -= usize::from(conn.paused);
+        if let Some(timer) = conn.timer.take() {
+            self.wheel.cancel(timer);
+        }
+        shards::command::leave(&mut self.shard, &mut conn.session);
+        self.pool.put(std::mem::take(&mut conn.input.unread));
+        self.pool.put(std::mem::take(&mut conn.reply.bytes));
+        let stats = &self.stats;
+        let counter = match reason {
+            Reason::Peer => &stats.closed_peer,
+            Reason::Failed => &stats.closed_failed,
+            Reason::Quit | Reason::Drained => &stats.closed_quit,
+            Reason::Protocol => &stats.closed_protocol,
+            Reason::Http => &stats.closed_http,
+            Reason::Output => &stats.closed_output,
+            Reason::Idle => &stats.closed_idle,
+            Reason::Killed => &stats.closed_killed,
+            Reason::Memory => &stats.closed_memory,
+        };
+        counter.add(1);
+        self.driver.close(key);
+    }
+
+    /// Looks at what the control side wants; `true` to end now.
+    pub(super) fn obey(&mut self) -> bool {
+        match self.control.order() {
+            Order::Run => false,
+            Order::Stop => true,
+            Order::Drain => {
+                if self.draining.is_none() {
+                    self.driver.stop_listening();
+                    self.draining = Some(self.now.mono.after(DRAIN));
+                    // What the kernel had received by now comes with the next turn.
+                    return false;
+                }
+                self.drain()
+            }
+        }
+    }
+
+    /// Lets go of all clients with nothing under way; `true` when none is left.
+    fn drain(&mut self) -> bool {
+        let keys: Vec<ConnKey> =
+            self.conns.iter().flatten().filter(|conn| conn.closing.is_none()).map(|c| c.key).collect();
+        for key in keys {
+            let Some(conn) = self.conn(key) else { continue };
+            let halfway = conn.session.transaction.is_some() && conn.input.is_empty();
+            if conn.is_idle() || halfway && !conn.sending && conn.reply.is_empty() {
+                conn.closing = Some(Reason::Drained);
+                conn.gate = Gate::Shut;
+                self.close(key, Reason::Drained);
+            }
+        }
+        self.clients == 0 || self.draining.is_some_and(|end| self.now.mono >= end)
+    }
+}
+
+impl Conn {
+    /// Whether no request of it waits in the batch.
+    fn batched_nothing(&self) -> bool {
+        self.consumed == 0
+    }
+}

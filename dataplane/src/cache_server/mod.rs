@@ -1,0 +1,403 @@
+//! The RESP server of one shard: its event loop, from completions to replies.
+//!
+//! Owns the driver, the shard and the connections, all touched by one thread. A turn:
+//!
+//! ```text
+//! wait -> events -> parse all received -> execute in batches -> one send per connection
+//!      -> steps of long work (KEYS, expiry, release of memory) -> timers -> wait
+//! ```
+//!
+//! Never blocks but in the driver's turn, and never lets one client's work hold up the
+//! others for longer than a step.
+
+mod batch;
+mod conn;
+mod control;
+mod execute;
+mod host;
+mod input;
+mod intake;
+mod lifecycle;
+mod output;
+mod pool;
+mod spin;
+mod timers;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use shards::command::{NodeFacts, Shard};
+use shards::ids::{ClientId, DbId};
+use shards::settings::Settings;
+use shards::store::{BlobSource, NextTick};
+use shards::time::{Nanos, Now};
+use shards::wheel::Wheel;
+
+pub use control::{Control, Order};
+
+use crate::runtime::{ConnKey, Driver, Event, Loan, Wait, clock};
+use crate::telemetry::{LoopStats, Stages};
+use batch::{Batch, Source};
+use conn::Conn;
+use intake::{Intake, Parsed};
+use output::conn_of;
+use pool::Pool;
+use spin::Spin;
+use timers::Timer;
+
+/// Entries that expiry visits in one turn: about 10 us.
+const TICK_BUDGET: usize = 256;
+
+/// What a server needs to start.
+#[derive(Debug)]
+pub struct Setup {
+    /// Bound and listening.
+    pub listener: OwnedFd,
+    /// Initial settings.
+    pub settings: Settings,
+    /// Seed of hashes and sampling.
+    pub seed: u64,
+    /// Facts for INFO.
+    pub facts: NodeFacts,
+    /// The handle shared with the control side.
+    pub control: Arc<Control>,
+    /// How long to look for work before sleeping; 0 for not at all.
+    pub spin: Nanos,
+}
+
+/// See the module's text.
+pub struct CacheServer<D> {
+    driver: D,
+    shard: Shard,
+    blobs: BlobSource,
+    facts: NodeFacts,
+    control: Arc<Control>,
+    stats: Arc<LoopStats>,
+    stages: Stages,
+    conns: Vec<Option<Box<Conn>>>,
+    clients: usize,
+    next_client: u64,
+    batch: Batch,
+    events: Vec<Event>,
+    /// Connections with something to send.
+    dirty: Vec<ConnKey>,
+    /// Connections with unread bytes that may be parsed.
+    waiting: Vec<ConnKey>,
+    /// Connections with a long operation.
+    long: Vec<ConnKey>,
+    kills: Vec<ClientId>,
+    pool: Pool,
+    pending_output: usize,
+    paused: usize,
+    wheel: Wheel<Timer>,
+    sweeping: bool,
+    draining: Option<Nanos>,
+    complained: Nanos,
+    spin: Spin,
+    now: Now,
+    /// Requests executed in this turn.
+    requests: u64,
+    parsing: Nanos,
+}
+
+impl<D: Driver> CacheServer<D> {
+    /// A server on a driver, on the thread that will run it.
+    ///
+    /// # Errors
+    /// When the driver cannot watch the listener.
+    pub fn new(mut driver: D, setup: Setup) -> io::Result<Self> {
+        driver.listen(setup.listener)?;
+        let control = setup.control;
+        let shard = Shard::new(setup.settings, setup.seed, control.shard_stats.clone());
+        let now = clock::now();
+        Ok(Self {
+            driver,
+            blobs: shard.store.blobs(),
+            shard,
+            facts: setup.facts,
+            stats: control.loop_stats.clone(),
+            control,
+            stages: Stages::default(),
+            conns: Vec::new(),
+            clients: 0,
+            next_client: 1,
+            batch: Batch::default(),
+            events: Vec::new(),
+            dirty: Vec::new(),
+            waiting: Vec::new(),
+            long: Vec::new(),
+            kills: Vec::new(),
+            pool: Pool::default(),
+            pending_output: 0,
+            paused: 0,
+            wheel: Wheel::new(now.mono.0),
+            sweeping: false,
+            draining: None,
+            complained: Nanos(0),
+            spin: Spin::new(setup.spin),
+            now,
+            requests: 0,
+            parsing: Nanos(0),
+        })
+    }
+
+    /// Serves until told to end.
+    ///
+    /// # Errors
+    /// When the driver fails as a whole.
+    pub fn run(&mut self) -> io::Result<()> {
+        let mut wait = Wait::Poll;
+        loop {
+            let slept = clock::monotonic();
+            self.wait(wait, slept)?;
+            self.now = clock::now();
+            self.stats.wait_ns.add(self.now.mono.since(slept).0);
+            if self.obey() {
+                return Ok(());
+            }
+            wait = self.turn()?;
+        }
+    }
+
+    /// Waits for events, looking for a while before sleeping where that pays.
+    fn wait(&mut self, wait: Wait, since: Nanos) -> io::Result<()> {
+        if wait == Wait::Poll {
+            return self.driver.turn(wait, &mut self.events);
+        }
+        if let Some(span) = self.spin.worth() {
+            let until = since.after(span);
+            loop {
+                self.driver.turn(Wait::Poll, &mut self.events)?;
+                let now = clock::monotonic();
+                if !self.events.is_empty() {
+                    self.spin.note(now.since(since));
+                    return Ok(());
+                }
+                if now >= until {
+                    break;
+                }
+                std::hint::spin_loop();
+            }
+        }
+        self.driver.turn(wait, &mut self.events)?;
+        self.spin.note(clock::monotonic().since(since));
+        Ok(())
+    }
+
+    /// Handles what has happened and says how long may be slept.
+    fn turn(&mut self) -> io::Result<Wait> {
+        let start = self.now.mono;
+        (self.requests, self.parsing) = (0, Nanos(0));
+        let mut events = std::mem::take(&mut self.events);
+        for event in events.drain(..) {
+            self.handle(event)?;
+        }
+        self.events = events;
+        for key in std::mem::take(&mut self.waiting) {
+            self.parse_unread(key)?;
+        }
+        let parsed = clock::monotonic();
+        self.run_batch(self.now);
+        self.step_long(self.now);
+        let executed = clock::monotonic();
+        self.flush();
+        self.fire_timers();
+        let tick = self.shard.store.tick(self.now, TICK_BUDGET);
+        let end = clock::monotonic();
+        if self.requests > 0 {
+            let spent =
+                [parsed.since(start), executed.since(parsed), end.since(executed), end.since(start)];
+            self.stages.record(spent, self.requests);
+        }
+        self.stats.turns.add(1);
+        self.stats.busy_ns.add(end.since(start).0);
+        self.report();
+        Ok(self.next_wait(tick))
+    }
+
+    fn next_wait(&self, tick: NextTick) -> Wait {
+        let busy = tick == NextTick::Soon
+            || !self.waiting.is_empty()
+            || !self.long.is_empty()
+            || !self.dirty.is_empty();
+        if busy {
+            return Wait::Poll;
+        }
+        let mut wait = Wait::Forever;
+        if let NextTick::At(at) = tick {
+            wait = wait.at_most(at.0.saturating_sub(self.now.unix_ms().0) * 1_000_000);
+        }
+        if let Some(next) = self.wheel.next_deadline() {
+            wait = wait.at_most(next.saturating_sub(self.now.mono.0));
+        }
+        if self.draining.is_some() {
+            wait = wait.at_most(10 * Nanos::MILLISECOND.0);
+        }
+        wait
+    }
+
+    fn handle(&mut self, event: Event) -> io::Result<()> {
+        match event {
+            Event::Accepted(_, fd) => self.accept(fd),
+            Event::AcceptFailed(error) => self.accept_failed(&error),
+            Event::Received(key, loan) => self.received(key, loan)?,
+            Event::Ended(key) => {
+                // What it sent before is executed first.
+                self.run_batch(self.now);
+                self.peer_ended(key);
+            }
+            Event::Failed(key, _) => self.close(key, conn::Reason::Failed),
+            Event::Sent(key, payload) => self.sent(key, payload),
+            Event::Woken => {}
+        }
+        Ok(())
+    }
+
+    fn received(&mut self, key: ConnKey, loan: Loan) -> io::Result<()> {
+        let bytes = self.driver.bytes(loan).len();
+        self.stats.receives.add(1);
+        self.stats.received_bytes.add(bytes as u64);
+        loop {
+            let Some(conn) = conn_of(&mut self.conns, key) else { return Ok(()) };
+            if conn.closing.is_some() {
+                return Ok(()); // nothing more is executed
+            }
+            let bytes = self.driver.bytes(loan);
+            let fresh = conn.input.is_empty();
+            if conn.input.parser.position() == 0 || !fresh {
+                conn.received += bytes.len() as u64;
+            }
+            // Amid a buffer that filled the batch, what is left of it is kept by `fresh`.
+            let amid = conn.input.parser.position() > 0;
+            if !fresh || !conn.gate.is_open() && !amid {
+                return self.more_unread(key, loan);
+            }
+            let mut intake = Intake {
+                batch: &mut self.batch,
+                hasher: self.shard.hasher(),
+                blobs: &self.blobs,
+                settings: &self.shard.settings,
+            };
+            if intake.fresh(conn, bytes, Source::Loan(loan)) == Parsed::All {
+                return self.shut_if_asked(key);
+            }
+            self.run_batch(self.now);
+            self.flush();
+            self.driver.submit()?;
+        }
+    }
+
+    /// Adds received bytes to those unread and parses on, if that may be.
+    fn more_unread(&mut self, key: ConnKey, loan: Loan) -> io::Result<()> {
+        let Some(conn) = conn_of(&mut self.conns, key) else { return Ok(()) };
+        let mut bytes = self.driver.bytes(loan);
+        if let Some(large) = &mut conn.input.large {
+            bytes = large.take(bytes);
+            if !large.is_whole() {
+                return Ok(());
+            }
+            conn.input.large_done();
+        }
+        if conn.input.unread.capacity() == 0 {
+            conn.input.unread = self.pool.take();
+        }
+        conn.input.unread.extend_from_slice(bytes);
+        if conn.gate.is_open() {
+            return self.parse_unread(key);
+        }
+        // Blocked: the client has to stop sending once it has used up its credit.
+        if conn.input.unread.len() > UNREAD_CREDIT {
+            self.pause(key);
+        }
+        Ok(())
+    }
+
+    fn parse_unread(&mut self, key: ConnKey) -> io::Result<()> {
+        loop {
+            let Some(conn) = conn_of(&mut self.conns, key) else { return Ok(()) };
+            conn.waiting = false;
+            if conn.closing.is_some() {
+                return Ok(());
+            }
+            let mut intake = Intake {
+                batch: &mut self.batch,
+                hasher: self.shard.hasher(),
+                blobs: &self.blobs,
+                settings: &self.shard.settings,
+            };
+            let parsed = intake.unread(conn);
+            let resumes = conn.paused
+                && conn.gate.is_open()
+                && conn.input.unread.len() - conn.consumed <= UNREAD_CREDIT;
+            let ended = conn.ended && conn.gate.is_open() && conn.consumed == 0;
+            if parsed == Parsed::All {
+                if resumes {
+                    self.run_batch(self.now);
+                    self.resume_receiving(key);
+                }
+                if ended {
+                    self.end_if_done(key);
+                }
+                return self.shut_if_asked(key);
+            }
+            self.run_batch(self.now);
+            self.flush();
+            self.driver.submit()?;
+        }
+    }
+
+    fn resume_receiving(&mut self, key: ConnKey) {
+        let Some(conn) = conn_of(&mut self.conns, key) else { return };
+        if conn.paused && conn.gate.is_open() {
+            conn.paused = false;
+            self.paused -= 1;
+            if !conn.ended {
+                self.driver.resume(key);
+            }
+        }
+    }
+
+    /// A connection that parsing has condemned goes after its earlier requests are done.
+    fn shut_if_asked(&mut self, key: ConnKey) -> io::Result<()> {
+        let Some(conn) = conn_of(&mut self.conns, key) else { return Ok(()) };
+        let Some(reason) = conn.closing.take() else { return Ok(()) };
+        self.run_batch(self.now);
+        if let Some(conn) = conn_of(&mut self.conns, key) {
+            conn.closing = Some(reason);
+            if !conn.dirty {
+                conn.dirty = true;
+                self.dirty.push(key);
+            }
+        }
+        if reason == conn::Reason::Http {
+            tracing::warn!(
+                "a client spoke HTTP to the RESP port, as in a cross-protocol attack; it was closed"
+            );
+            self.flush();
+            self.close(key, reason);
+        }
+        Ok(())
+    }
+
+    /// Brings the gauges up to date and answers who asks for histograms.
+    fn report(&mut self) {
+        let stats = &self.stats;
+        stats.connections.set(self.clients as u64);
+        stats.paused_connections.set(self.paused as u64);
+        stats.pooled_buffers.set(self.pool.len() as u64);
+        stats.pending_output_bytes.set(self.pending_output as u64);
+        let stages = &self.stages;
+        let (store, counts) = (&self.shard.store, &self.shard.stats);
+        self.control.stages.answer(|form| {
+            form.add(stages);
+            let all = (0..store.databases()).map(DbId);
+            counts.keys.set(all.clone().map(|db| store.len(db) as u64).sum());
+            counts.expiring_keys.set(all.map(|db| store.expires(db) as u64).sum());
+            counts.memory_used_bytes.set(store.memory_used() as u64);
+        });
+    }
+}
+
+/// Bytes that a client may have unread while it is blocked.
+const UNREAD_CREDIT: usize = 64 << 10;

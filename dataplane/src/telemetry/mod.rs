@@ -1,0 +1,82 @@
+//! What a shard's loop measures of itself, and how others read it without a lock.
+//!
+//! Counters are written by the shard alone. Histograms are larger than a word, so a reader
+//! hands the shard an empty set through [`Mailbox`] and gets it back filled: the shard
+//! neither allocates nor waits.
+
+mod mailbox;
+mod stages;
+
+pub use mailbox::Mailbox;
+pub use stages::{STAGES, Stages};
+
+use shards::stats::Counter;
+
+/// One count of a loop, as the metrics page shows it.
+#[derive(Clone, Copy)]
+pub struct LoopMetric {
+    /// In snake case, without prefix and `_total`.
+    pub name: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+    /// Whether it only grows.
+    pub counter: bool,
+    /// A label that tells it from others of the same name.
+    pub label: Option<(&'static str, &'static str)>,
+    /// Reads it.
+    pub read: fn(&LoopStats) -> u64,
+}
+
+macro_rules! loop_stats {
+    ($($kind:ident $name:ident $([$shown:literal, $label:literal = $value:literal])?: $help:literal;)*) => {
+        /// What one shard's loop counts.
+        #[derive(Debug, Default)]
+        pub struct LoopStats {
+            $(#[doc = $help] pub $name: Counter,)*
+        }
+
+        /// All counts of a loop.
+        pub const LOOP_METRICS: &[LoopMetric] = &[$(LoopMetric {
+            name: loop_stats!(@name $name $($shown)?),
+            help: $help,
+            counter: loop_stats!(@$kind),
+            label: loop_stats!(@label $($label $value)?),
+            read: |stats| stats.$name.get(),
+        },)*];
+    };
+    (@counter) => { true };
+    (@gauge) => { false };
+    (@name $name:ident) => { stringify!($name) };
+    (@name $name:ident $shown:literal) => { $shown };
+    (@label) => { None };
+    (@label $label:literal $value:literal) => { Some(($label, $value)) };
+}
+
+loop_stats! {
+    counter turns: "Turns of the event loop.";
+    counter busy_ns: "Nanoseconds spent working, not waiting.";
+    counter wait_ns: "Nanoseconds spent waiting for something to do.";
+    counter batches: "Batches of commands executed.";
+    counter received_bytes: "Bytes received.";
+    counter sent_bytes: "Bytes sent.";
+    counter receives: "Receive completions.";
+    counter sends: "Payloads sent.";
+    counter pauses: "Connections that were stopped from sending for want of credit.";
+    gauge connections: "Connections open.";
+    gauge paused_connections: "Connections that are stopped from sending for want of credit.";
+    gauge pooled_buffers: "Reply buffers kept for reuse.";
+    gauge pending_output_bytes: "Bytes of replies that clients have not taken yet.";
+    counter accepted_connections: "Connections accepted.";
+    counter refused_clients ["refused_connections", "reason" = "maxclients"]: "Connections refused, by reason.";
+    counter refused_descriptors ["refused_connections", "reason" = "descriptors"]: "Connections refused, by reason.";
+    counter refused_draining ["refused_connections", "reason" = "draining"]: "Connections refused, by reason.";
+    counter closed_protocol ["closed_connections", "reason" = "protocol"]: "Connections closed, by reason.";
+    counter closed_http ["closed_connections", "reason" = "http_request"]: "Connections closed, by reason.";
+    counter closed_output ["closed_connections", "reason" = "output_limit"]: "Connections closed, by reason.";
+    counter closed_idle ["closed_connections", "reason" = "idle"]: "Connections closed, by reason.";
+    counter closed_killed ["closed_connections", "reason" = "killed"]: "Connections closed, by reason.";
+    counter closed_failed ["closed_connections", "reason" = "failed"]: "Connections closed, by reason.";
+    counter closed_peer ["closed_connections", "reason" = "peer"]: "Connections closed, by reason.";
+    counter closed_quit ["closed_connections", "reason" = "quit"]: "Connections closed, by reason.";
+    counter closed_memory ["closed_connections", "reason" = "memory"]: "Connections closed, by reason.";
+}

@@ -1,0 +1,114 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use shards::settings::parse_bytes;
+
+/// A thread-per-core data plane. This version is a cache that speaks Redis' protocol.
+#[derive(Debug, Parser)]
+#[command(name = "corelane", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeOptions,
+}
+
+impl Cli {
+    /// `corelane` alone is `corelane serve`.
+    pub(crate) fn command(self) -> Command {
+        self.command.unwrap_or(Command::Serve(self.serve))
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a node (the default).
+    Serve(ServeOptions),
+}
+
+/// Flags of `corelane serve`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServeOptions {
+    /// Where Redis clients connect; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:6379")]
+    pub(crate) resp: SocketAddr,
+    /// Where health checks and metrics are.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
+    pub(crate) admin: SocketAddr,
+    /// How to talk to the kernel.
+    #[arg(long, value_enum, default_value_t = DriverChoice::Auto)]
+    pub(crate) driver: DriverChoice,
+    /// Shards, one thread and core each; this version runs one.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) shards: u16,
+    /// Cores for the shards, as in 0,2-3 (the first one allowed by default).
+    #[arg(long, value_name = "LIST", value_parser = parse_cpus)]
+    pub(crate) cpus: Option<CpuList>,
+    /// Memory for keys and values, as in 512mb or 4gb; 0 for no limit.
+    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = bytes)]
+    pub(crate) maxmemory: u64,
+    /// File that holds the password clients have to give.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) requirepass_file: Option<PathBuf>,
+    /// Microseconds to look for work before sleeping; 0 for not at all.
+    #[arg(long, value_name = "US", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub(crate) spin: u32,
+}
+
+/// Drivers by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DriverChoice {
+    /// io_uring where the kernel allows it, epoll otherwise.
+    Auto,
+    /// io_uring or nothing.
+    Uring,
+    /// epoll.
+    Epoll,
+}
+
+/// Cores by number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CpuList(pub(crate) Vec<usize>);
+
+fn parse_cpus(text: &str) -> Result<CpuList, String> {
+    let wrong = || format!("expected core numbers and ranges, as in 0,2-3, not '{text}'");
+    let mut cpus = Vec::new();
+    for part in text.split(',') {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        let from: usize = from.parse().map_err(|_| wrong())?;
+        let to: usize = to.parse().map_err(|_| wrong())?;
+        if from > to || to > 4096 {
+            return Err(wrong());
+        }
+        cpus.extend(from..=to);
+    }
+    Ok(CpuList(cpus))
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    parse_bytes(text).ok_or_else(|| format!("expected bytes, as in 100000, 512mb or 4gb, not '{text}'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command_for_update().debug_assert();
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn core_lists() {
+        assert_eq!(parse_cpus("0,2-4"), Ok(CpuList(vec![0, 2, 3, 4])));
+        for bad in ["", "x", "3-1", "1,", "-1"] {
+            assert!(parse_cpus(bad).is_err(), "{bad}");
+        }
+    }
+}
