@@ -233,9 +233,6 @@ fn spawn(options: &Options, dir: &std::path::Path) -> io::Result<Child> {
     if let Some(driver) = &options.driver {
         command.args(["--driver", driver]);
     }
-    if !options.args.iter().any(|arg| arg == "--data-dir") {
-        command.arg("--data-dir").arg(dir.join("data"));
-    }
     if let Some(password) = &options.password {
         let file = dir.join("password");
         fs::write(&file, format!("{password}\n"))?;
