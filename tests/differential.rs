@@ -1,0 +1,301 @@
+//! Random scripts get the same replies as from real servers: Debian's redis-server and Valkey.
+//!
+//! The seed is printed; `CORELANE_SEED=N` repeats a run. Differences that are meant are in
+//! `differences.txt`, each with its reason.
+
+#![forbid(unsafe_code)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use support::peer::{Kind, Peer};
+use support::resp::{self, Value};
+use support::rng::Rng;
+use support::{Client, Node, format};
+
+const SCRIPTS: u64 = 60;
+const COMMANDS: usize = 150;
+
+const KEYS: [&str; 8] = ["a", "b", "c", "{t}1", "{t}2", "", "n", "a longer key with spaces"];
+const VALUES: [&str; 22] = [
+    "", "0", "1", "-1", "10", "007", "+3", " 4", "3.5", "-2.25e3", "1e400", "nan", "abc",
+    "9223372036854775807", "-9223372036854775808", "9223372036854775808", "hello world",
+    "\r\n", "0.1", "100", "5000", "a value of more than sixty-four bytes, so that it has no room in a small object",
+];
+const NUMBERS: [&str; 16] = [
+    "0", "1", "-1", "2", "5", "-3", "100", "4000", "9223372036854775807", "-9223372036854775808",
+    "9223372036854775808", "abc", "", "1.5", "01", "-0",
+];
+/// Seconds or milliseconds far enough away that no key expires within a run.
+const FAR: [&str; 6] = ["100000", "200000", "9999999", "0", "-1", "abc"];
+const INSTANTS: [&str; 6] = ["4102444800", "4102444800000", "1", "0", "-5", "abc"];
+
+struct Writer {
+    rng: Rng,
+}
+
+impl Writer {
+    fn key(&mut self) -> String {
+        self.rng.pick(&KEYS).into()
+    }
+
+    fn value(&mut self) -> String {
+        self.rng.pick(&VALUES).into()
+    }
+
+    fn number(&mut self) -> String {
+        self.rng.pick(&NUMBERS).into()
+    }
+
+    /// One command; now and then with an argument too many or too few.
+    fn command(&mut self) -> Vec<String> {
+        let mut words = match self.rng.below(10) {
+            0..=3 => self.string_command(),
+            4..=5 => self.number_command(),
+            6..=7 => self.key_command(),
+            8 => self.expiry_command(),
+            _ => self.connection_command(),
+        };
+        if self.rng.chance(2) && words.len() > 1 {
+            words.pop();
+        } else if self.rng.chance(1) {
+            words.push(self.value());
+        }
+        if self.rng.chance(10) {
+            words[0] = words[0].to_lowercase();
+        }
+        words
+    }
+
+    fn words(&mut self, shape: &str) -> Vec<String> {
+        shape
+            .split(' ')
+            .map(|word| match word {
+                "k" => self.key(),
+                "v" => self.value(),
+                "i" => self.number(),
+                "far" => self.rng.pick(&FAR).into(),
+                "at" => self.rng.pick(&INSTANTS).into(),
+                "off" => self.rng.pick(&["0", "1", "5", "30", "-1", "abc", "536870912"]).into(),
+                "db" => self.rng.pick(&["0", "1", "15", "16", "-1", "x"]).into(),
+                word => word.into(),
+            })
+            .collect()
+    }
+
+    fn string_command(&mut self) -> Vec<String> {
+        if self.rng.chance(30) {
+            return self.set();
+        }
+        let shape = self.rng.pick(&[
+            "GET k", "GET k", "SETNX k v", "GETSET k v", "GETDEL k", "APPEND k v", "STRLEN k",
+            "SETRANGE k off v", "GETRANGE k i i", "SUBSTR k i i", "MGET k k k", "MSET k v k v",
+            "MSETNX k v k v", "SETEX k far v", "PSETEX k far v", "GETEX k", "GETEX k EX far",
+            "GETEX k PX far", "GETEX k EXAT at", "GETEX k PERSIST", "GETEX k PXAT at", "ECHO v",
+        ]);
+        self.words(shape)
+    }
+
+    fn set(&mut self) -> Vec<String> {
+        let mut words = self.words("SET k v");
+        for shape in ["NX", "XX", "GET", "KEEPTTL", "EX far", "PX far", "EXAT at", "IFEQ v"] {
+            if self.rng.chance(12) {
+                words.extend(self.words(shape));
+            }
+        }
+        words
+    }
+
+    fn number_command(&mut self) -> Vec<String> {
+        let shape = self.rng.pick(&[
+            "INCR k", "DECR k", "INCRBY k i", "DECRBY k i", "INCRBYFLOAT k v", "INCRBYFLOAT k i",
+            "INCR n", "INCRBY n i", "INCRBYFLOAT n v",
+        ]);
+        self.words(shape)
+    }
+
+    fn key_command(&mut self) -> Vec<String> {
+        let shape = self.rng.pick(&[
+            "DEL k", "DEL k k", "UNLINK k k", "EXISTS k k k", "TOUCH k k", "TYPE k", "RENAME k k",
+            "RENAMENX k k", "COPY k k", "COPY k k REPLACE", "COPY k k DB db", "MOVE k db",
+            "DBSIZE", "OBJECT REFCOUNT k", "SWAPDB db db", "FLUSHDB", "PERSIST k",
+        ]);
+        self.words(shape)
+    }
+
+    fn expiry_command(&mut self) -> Vec<String> {
+        let mut words = match self.rng.below(10) {
+            0..=4 => {
+                let shape = self.rng.pick(&["EXPIRE k far", "PEXPIRE k far", "EXPIREAT k at", "PEXPIREAT k at"]);
+                self.words(shape)
+            }
+            _ => {
+                let shape =
+                    self.rng.pick(&["PERSIST k", "EXPIRETIME k", "PEXPIRETIME k", "TTL k", "PTTL k"]);
+                return self.words(shape);
+            }
+        };
+        for option in ["NX", "XX", "GT", "LT"] {
+            if self.rng.chance(15) {
+                words.push(option.into());
+            }
+        }
+        words
+    }
+
+    fn connection_command(&mut self) -> Vec<String> {
+        let shape = self.rng.pick(&[
+            "SELECT db", "PING", "PING v", "MULTI", "MULTI", "EXEC", "EXEC", "EXEC", "DISCARD",
+            "WATCH k", "UNWATCH", "NONSENSE v", "RESET", "CLIENT GETNAME", "COMMAND GETKEYS GET k",
+        ]);
+        self.words(shape)
+    }
+}
+
+/// What is compared: times are rounded, since the servers are asked one after the other.
+fn comparable(words: &[String], value: &Value) -> String {
+    let name = words[0].to_lowercase();
+    match value {
+        // Relative expiries end a few milliseconds apart on the two servers.
+        Value::Int(n) if matches!(name.as_str(), "ttl" | "pttl") && *n > 0 => {
+            format!(":{} s or so", (*n as f64 / if name == "ttl" { 100.0 } else { 100_000.0 }).round())
+        }
+        Value::Int(n) if matches!(name.as_str(), "expiretime" | "pexpiretime") && *n > 0 => {
+            format!(":{} s or so", (*n as f64 / if name == "expiretime" { 100.0 } else { 100_000.0 }).round())
+        }
+        Value::Array(items) => {
+            // Replies of a transaction carry no command's name: times in them are rounded alike.
+            let inner: Vec<_> = items.iter().map(|item| match item {
+                Value::Int(n) if *n > 1_000 => format!(":{:.3e}", *n as f64),
+                other => resp::render(other),
+            }).collect();
+            format!("[{}]", inner.join(" "))
+        }
+        other => resp::render(other),
+    }
+}
+
+/// A difference that is meant.
+struct Allowed {
+    server: Kind,
+    command: String,
+    theirs: String,
+    ours: String,
+    line: usize,
+}
+
+fn allowed() -> Vec<Allowed> {
+    let text = include_str!("differences.txt");
+    let lines = text.lines().enumerate().filter(|(_, l)| !l.starts_with('#') && !l.is_empty());
+    lines
+        .map(|(line, text)| {
+            let parts: Vec<_> = text.split(" | ").collect();
+            let [server, command, theirs, ours, _why] = parts[..] else {
+                panic!("differences.txt:{}: five parts", line + 1)
+            };
+            let server = if server == "redis" { Kind::Redis } else { Kind::Valkey };
+            let [command, theirs, ours] = [command, theirs, ours].map(str::to_owned);
+            Allowed { server, command, theirs, ours, line }
+        })
+        .collect()
+}
+
+/// Lines of differences.txt that a run has met.
+static MET: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
+
+fn is_allowed(allowed: &[Allowed], kind: Kind, words: &[String], theirs: &str, ours: &str) -> bool {
+    let name = words[0].to_lowercase();
+    let found = allowed.iter().find(|entry| {
+        entry.server == kind
+            && entry.command == name
+            && format::matches(&entry.theirs, theirs)
+            && format::matches(&entry.ours, ours)
+    });
+    if let Some(entry) = found {
+        MET.lock().expect("no test panics while it holds this").insert(entry.line);
+    }
+    found.is_some()
+}
+
+fn fresh(addr: SocketAddr, protocol: u64) -> Client {
+    let mut client = Client::connect(addr);
+    assert_eq!(client.call("FLUSHALL"), Value::ok());
+    if protocol == 3 {
+        client.call("HELLO 3");
+    }
+    client
+}
+
+/// Plays one script on both; the script up to the first difference, if there is one.
+fn difference(node: &Node, peer: &Peer, kind: Kind, seed: u64) -> Option<String> {
+    let rules = allowed();
+    let mut writer = Writer { rng: Rng(seed) };
+    let protocol = 2 + seed % 2;
+    let (mut ours, mut theirs) = (fresh(node.resp, protocol), fresh(peer.addr, protocol));
+    let mut said = String::new();
+    for _ in 0..COMMANDS {
+        let words = writer.command();
+        let (our, their) = (ours.command(&words), theirs.command(&words));
+        let (our, their) = (comparable(&words, &our), comparable(&words, &their));
+        let _ = writeln!(said, "  {words:?} -> {their}");
+        if our != their {
+            if is_allowed(&rules, kind, &words, &their, &our) {
+                // From here on the two may hold different data: the rest says nothing.
+                return None;
+            }
+            let tail: Vec<_> = said.lines().rev().take(30).collect();
+            let tail: Vec<_> = tail.into_iter().rev().collect();
+            return Some(format!("{}\n  ours: {our}\n  seed {seed}, RESP{protocol}", tail.join("\n")));
+        }
+    }
+    None
+}
+
+fn seed() -> u64 {
+    let given = std::env::var("CORELANE_SEED").ok().map(|text| text.parse().expect("a number"));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    given.unwrap_or(now.as_nanos() as u64)
+}
+
+fn compare(driver: &str, kind: Kind) {
+    let (node, peer) = (Node::start(driver), Peer::start(kind));
+    let first = seed();
+    println!("CORELANE_SEED={first} against {}", peer.version);
+    let seeds = (first..).take(SCRIPTS as usize);
+    let found: Vec<_> =
+        seeds.filter_map(|seed| difference(&node, &peer, kind, seed)).take(8).collect();
+    assert!(
+        found.is_empty(),
+        "CORELANE_SEED={first} against {}: {} scripts differ:\n{}",
+        peer.version,
+        found.len(),
+        found.join("\n\n")
+    );
+}
+
+fn same_as_redis(driver: &str) {
+    compare(driver, Kind::Redis);
+}
+
+fn same_as_valkey(driver: &str) {
+    compare(driver, Kind::Valkey);
+}
+
+on_each_driver!(same_as_redis, same_as_valkey);
+
+/// That the comparison can fail: Redis 7.0 and Valkey 9 do differ, and it is seen.
+#[test]
+fn a_difference_is_seen() {
+    let words = ["MULTI".to_owned()];
+    let (ours, theirs) = (Value::ok(), Value::Error(b"ERR x".to_vec()));
+    assert_ne!(comparable(&words, &ours), comparable(&words, &theirs));
+    assert!(!is_allowed(&allowed(), Kind::Valkey, &words, "-ERR x", "+OK"));
+    let first = Writer { rng: Rng(7) }.command();
+    let again = Writer { rng: Rng(7) }.command();
+    assert_eq!(first, again, "a seed repeats its script");
+}
