@@ -1,0 +1,90 @@
+//! Conversations: the same requests get the same replies as from a real server.
+//!
+//! The replies in `conversations/*.resp` come from the server named in each file's first
+//! line. `CORELANE_RECORD=1 cargo test --test conversations` records them anew.
+
+#![forbid(unsafe_code)]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use support::conversation;
+use support::format;
+use support::peer::{Kind, Peer};
+use support::Node;
+
+fn files() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conversations");
+    let entries = fs::read_dir(folder).expect("the folder of conversations");
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    files.sort();
+    assert!(files.len() >= 6, "the conversations are there");
+    files
+}
+
+#[track_caller]
+fn all_hold(addr: std::net::SocketAddr) {
+    let mut wrong = Vec::new();
+    for path in files() {
+        let file = format::parse(&fs::read_to_string(&path).expect("read a conversation"));
+        let name = path.file_name().expect("a file").to_string_lossy().into_owned();
+        wrong.extend(conversation::check(&file, addr).iter().map(|text| format!("{name} {text}")));
+    }
+    assert!(wrong.is_empty(), "{} replies differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+fn same_replies_as_a_real_server(driver: &str) {
+    all_hold(Node::start(driver).resp);
+}
+
+on_each_driver!(same_replies_as_a_real_server);
+
+/// The files themselves are checked against the server they were recorded from, so that a
+/// reply changed by hand does not pass for its own.
+#[test]
+fn the_files_are_what_the_real_server_says() {
+    let peer = Peer::start(Kind::Valkey);
+    if std::env::var_os("CORELANE_RECORD").is_some() {
+        for path in files() {
+            let mut file = format::parse(&fs::read_to_string(&path).expect("read"));
+            conversation::record(&mut file, peer.addr);
+            file.recorded_from = Some(peer.version.clone());
+            fs::write(&path, format::write(&file)).expect("write what was recorded");
+        }
+    }
+    all_hold(peer.addr);
+}
+
+#[test]
+fn every_file_says_where_it_comes_from_and_reads_back() {
+    for path in files() {
+        let text = fs::read_to_string(&path).expect("read a conversation");
+        let file = format::parse(&text);
+        assert!(file.recorded_from.is_some(), "{}: recorded from what?", path.display());
+        assert_eq!(format::write(&file), text, "{}: written as it was read", path.display());
+    }
+}
+
+/// A command is listed only when a conversation shows that a real server answers alike.
+#[test]
+fn every_command_has_a_conversation() {
+    let text: String =
+        files().iter().map(|path| fs::read_to_string(path).expect("read")).collect();
+    let file = format::parse(&text);
+    let mut spoken = std::collections::BTreeSet::new();
+    for step in file.sections.iter().flat_map(|section| &section.steps) {
+        if let format::Step::Exchange(exchange) = step {
+            let word = |n: usize| String::from_utf8_lossy(&exchange.args[n]).to_lowercase();
+            spoken.insert(word(0));
+            if exchange.args.len() > 1 {
+                spoken.insert(format!("{}|{}", word(0), word(1)));
+            }
+        }
+    }
+    let mut missing: Vec<&str> =
+        shards::command::COMMANDS.iter().map(|spec| spec.name).collect();
+    missing.retain(|name| !spoken.contains(*name));
+    assert!(missing.is_empty(), "no conversation has: {missing:?}");
+}
