@@ -10,7 +10,7 @@ pub const SLOTS: u16 = 16_384;
 pub struct ShardId(pub u16);
 
 /// One of the 16,384 slots; always below [`SLOTS`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotId(u16);
 
 impl SlotId {

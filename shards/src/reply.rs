@@ -77,14 +77,21 @@ impl Reply {
     }
 
     fn number(&mut self, kind: u8, n: i64) {
-        if (0..10).contains(&n) {
-            self.bytes.extend_from_slice(&[kind, b'0' + n as u8, b'\r', b'\n']);
-            return;
+        let digit = |n: i64| b'0' + n as u8;
+        // The common lengths are written at once, without a call to copy.
+        match n {
+            0..10 => self.bytes.extend_from_slice(&[kind, digit(n), b'\r', b'\n']),
+            10..100 => {
+                let text = [kind, digit(n / 10), digit(n % 10), b'\r', b'\n'];
+                self.bytes.extend_from_slice(&text);
+            }
+            _ => {
+                self.bytes.push(kind);
+                let mut digits = [0; 20];
+                self.bytes.extend_from_slice(crate::number::decimal(n, &mut digits));
+                self.bytes.extend_from_slice(b"\r\n");
+            }
         }
-        self.bytes.push(kind);
-        let mut digits = [0; 20];
-        self.bytes.extend_from_slice(crate::number::decimal(n, &mut digits));
-        self.bytes.extend_from_slice(b"\r\n");
     }
 
     /// `+OK`.
@@ -120,7 +127,6 @@ impl Reply {
 
     /// A string of bytes.
     pub fn bulk(&mut self, bytes: &[u8]) {
-        self.bytes.reserve(bytes.len() + 32);
         self.number(b'$', bytes.len() as i64);
         self.bytes.extend_from_slice(bytes);
         self.bytes.extend_from_slice(b"\r\n");

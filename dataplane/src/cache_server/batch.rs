@@ -6,15 +6,17 @@
 
 #![forbid(unsafe_code)]
 
-use shards::command::{CommandSpec, Span};
+use shards::command::{CommandSpec, Span, lookup};
 use shards::ids::DbId;
-use shards::store::{Blob, KeyHash};
+use shards::store::{Blob, Hint, KeyHash};
 
 use crate::resp::ProtocolError;
 use crate::runtime::{ConnKey, Loan};
 
+/// Requests executed together; few enough to stay in the nearest cache.
+pub(super) const MOST: usize = 128;
 /// Requests executed before replies are handed to the kernel.
-pub(super) const MOST: usize = 512;
+pub(super) const BEFORE_SENDING: u64 = 1_024;
 /// Requests whose memory is asked for at a time. Measured at 4 million keys, in us a GET:
 /// 0: 0.52, 4: 0.30, 8: 0.25, 16: 0.235, 32: 0.228, 64: 0.230.
 pub(super) const CHUNK: usize = 32;
@@ -49,14 +51,42 @@ pub(super) struct Queued {
     pub(super) spans: u32,
     /// 1 + number of the request's long arguments in [`Batch::blobs`], or 0.
     pub(super) blobs: u32,
-    /// Number and hash of the first key.
-    pub(super) key: Option<(u32, KeyHash)>,
+    /// Number of the first key, 0 for none, and its hash.
+    pub(super) key: u8,
     pub(super) db: DbId,
+    pub(super) at: KeyHash,
+    /// Where the key's entry is, once asked for.
+    pub(super) hint: Hint,
+}
+
+/// The command looked up last: pipelines mostly repeat one, and comparing a name is
+/// cheaper than finding it.
+#[derive(Default)]
+pub(super) struct Known {
+    name: [u8; 8],
+    len: usize,
+    spec: Option<&'static CommandSpec>,
+}
+
+impl Known {
+    pub(super) fn find(&mut self, name: &[u8]) -> Option<&'static CommandSpec> {
+        let same = name.len() == self.len && self.name.iter().zip(name).all(|(a, b)| a == b);
+        if same {
+            return self.spec;
+        }
+        let spec = lookup(name);
+        if spec.is_some() && name.len() <= self.name.len() {
+            self.name[..name.len()].copy_from_slice(name);
+            (self.len, self.spec) = (name.len(), spec);
+        }
+        spec
+    }
 }
 
 /// See the module's text.
 #[derive(Default)]
 pub(super) struct Batch {
+    pub(super) known: Known,
     pub(super) queued: Vec<Queued>,
     pub(super) spans: Vec<Span>,
     pub(super) unquoted: Vec<Vec<u8>>,

@@ -21,21 +21,19 @@ impl<D: Driver> CacheServer<D> {
             return;
         }
         let mut batch = std::mem::take(&mut self.batch);
-        for chunk in batch.queued.chunks(CHUNK) {
-            for queued in chunk {
-                if let Some((_, at)) = queued.key {
-                    self.shard.store.prefetch_line(queued.db, at);
-                }
+        let mut queue = std::mem::take(&mut batch.queued);
+        for chunk in queue.chunks_mut(CHUNK) {
+            for queued in chunk.iter().filter(|queued| queued.key != 0) {
+                self.shard.store.prefetch_line(queued.db, queued.at);
             }
-            for queued in chunk {
-                if let Some((_, at)) = queued.key {
-                    self.shard.store.prefetch_entry(queued.db, at);
-                }
+            for queued in chunk.iter_mut().filter(|queued| queued.key != 0) {
+                queued.hint = self.shard.store.prefetch_entry(queued.db, queued.at);
             }
             for queued in chunk {
                 self.execute(&batch, queued, now);
             }
         }
+        batch.queued = queue;
         for key in &batch.from_unread {
             if let Some(conn) = self.conn(*key) {
                 let consumed = std::mem::take(&mut conn.consumed);
@@ -100,8 +98,8 @@ impl<D: Driver> CacheServer<D> {
             n => &batch.blobs[n as usize - 1],
         };
         let mut args = Args::new(bytes, spans, blobs);
-        if let Some((number, at)) = queued.key {
-            args = args.with_key(number, at);
+        if queued.key != 0 {
+            args = args.with_key(queued.key.into(), queued.at, queued.hint);
         }
         let mut view = View {
             conns: &self.conns,

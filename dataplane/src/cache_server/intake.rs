@@ -2,9 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use shards::command::{Flags, lookup};
+use shards::command::Flags;
 use shards::settings::Settings;
-use shards::store::{BlobSource, Hasher};
+use shards::store::{BlobSource, Hasher, Hint, KeyHash};
 
 use super::batch::{Batch, Queued, Source, What};
 use super::conn::{Conn, Gate, Reason};
@@ -114,7 +114,7 @@ impl Intake<'_> {
             &bytes[span.start as usize..][..span.len as usize]
         };
         let name = slice(0);
-        let spec = lookup(name);
+        let spec = self.batch.known.find(name);
         if spec.is_none() && first.len > 3 && is_http(name) {
             conn.gate = Gate::Shut;
             conn.closing = Some(Reason::Http);
@@ -123,8 +123,8 @@ impl Intake<'_> {
         }
         let first_key = spec.map_or(0, |spec| spec.keys.first) as usize;
         let long = input.blobs.iter().any(|(n, _)| *n as usize == first_key);
-        let key = (first_key > 0 && first_key < input.spans.len() && !long)
-            .then(|| (first_key as u32, self.hasher.hash(slice(first_key))));
+        let keyed = first_key > 0 && first_key < input.spans.len() && !long;
+        let at = if keyed { self.hasher.hash(slice(first_key)) } else { KeyHash::default() };
         let blobs = if input.blobs.is_empty() {
             0
         } else {
@@ -141,8 +141,10 @@ impl Intake<'_> {
             first_span: self.batch.spans.len() as u32,
             spans: input.spans.len() as u32,
             blobs,
-            key,
+            key: if keyed { first_key as u8 } else { 0 },
             db: conn.session.db,
+            at,
+            hint: Hint::default(),
         });
         self.batch.spans.append(&mut input.spans);
     }
@@ -189,8 +191,10 @@ impl Intake<'_> {
             first_span: 0,
             spans: 0,
             blobs: 0,
-            key: None,
+            key: 0,
             db: conn.session.db,
+            at: KeyHash::default(),
+            hint: Hint::default(),
         });
     }
 }

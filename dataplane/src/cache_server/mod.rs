@@ -98,7 +98,8 @@ pub struct CacheServer<D> {
     now: Now,
     /// Requests executed in this turn.
     requests: u64,
-    parsing: Nanos,
+    /// Of them, those whose replies have been handed to the kernel.
+    requests_sent: u64,
 }
 
 impl<D: Driver> CacheServer<D> {
@@ -138,7 +139,7 @@ impl<D: Driver> CacheServer<D> {
             spin: Spin::new(setup.spin),
             now,
             requests: 0,
-            parsing: Nanos(0),
+            requests_sent: 0,
         })
     }
 
@@ -188,7 +189,7 @@ impl<D: Driver> CacheServer<D> {
     /// Handles what has happened and says how long may be slept.
     fn turn(&mut self) -> io::Result<Wait> {
         let start = self.now.mono;
-        (self.requests, self.parsing) = (0, Nanos(0));
+        (self.requests, self.requests_sent) = (0, 0);
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
             self.handle(event)?;
@@ -263,6 +264,7 @@ impl<D: Driver> CacheServer<D> {
             if conn.closing.is_some() {
                 return Ok(()); // nothing more is executed
             }
+            conn.session.last_seen = self.now;
             let bytes = self.driver.bytes(loan);
             let fresh = conn.input.is_empty();
             if conn.input.parser.position() == 0 || !fresh {
@@ -282,10 +284,19 @@ impl<D: Driver> CacheServer<D> {
             if intake.fresh(conn, bytes, Source::Loan(loan)) == Parsed::All {
                 return self.shut_if_asked(key);
             }
-            self.run_batch(self.now);
+            self.run_full_batch()?;
+        }
+    }
+
+    /// Executes a full batch, and lets replies leave now and then amid a long turn.
+    fn run_full_batch(&mut self) -> io::Result<()> {
+        self.run_batch(self.now);
+        if self.requests - self.requests_sent >= batch::BEFORE_SENDING {
+            self.requests_sent = self.requests;
             self.flush();
             self.driver.submit()?;
         }
+        Ok(())
     }
 
     /// Adds received bytes to those unread and parses on, if that may be.
@@ -341,9 +352,7 @@ impl<D: Driver> CacheServer<D> {
                 }
                 return self.shut_if_asked(key);
             }
-            self.run_batch(self.now);
-            self.flush();
-            self.driver.submit()?;
+            self.run_full_batch()?;
         }
     }
 

@@ -198,6 +198,12 @@ impl Parser {
         limits: Limits,
         spans: &mut Vec<Span>,
     ) -> Result<Step, ProtocolError> {
+        if self.state == State::Start
+            && let Some(end) = short_request(&input[self.at..], self.at, limits, spans)
+        {
+            self.at = end;
+            return Ok(Step::Request { end });
+        }
         loop {
             match self.state {
                 State::Start => match input.get(self.at) {
@@ -299,6 +305,43 @@ impl Parser {
             Err(inline::Unbalanced) => Err(ProtocolError::UnbalancedQuotes),
         }
     }
+}
+
+/// The common request in one go: at most nine arguments of at most 99 bytes, all there. What
+/// it does not take, errors included, is left as it was to the general parser.
+#[inline]
+fn short_request(
+    input: &[u8],
+    offset: usize,
+    limits: Limits,
+    spans: &mut Vec<Span>,
+) -> Option<usize> {
+    let [b'*', count @ b'1'..=b'9', b'\r', b'\n', ..] = input else { return None };
+    let count = u32::from(count - b'0');
+    if count > limits.args || limits.large <= 99 {
+        return None;
+    }
+    let before = spans.len();
+    let mut at = 4;
+    for _ in 0..count {
+        let (len, start) = match input.get(at..).unwrap_or(&[]) {
+            [b'$', a @ b'0'..=b'9', b'\r', b'\n', ..] => (usize::from(a - b'0'), at + 4),
+            [b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => {
+                (usize::from(a - b'0') * 10 + usize::from(b - b'0'), at + 5)
+            }
+            _ => {
+                spans.truncate(before);
+                return None;
+            }
+        };
+        at = start + len + 2;
+        if at > input.len() {
+            spans.truncate(before);
+            return None;
+        }
+        spans.push(Span { start: (offset + start) as u32, len: len as u32 });
+    }
+    Some(offset + at)
 }
 
 /// A count of arguments; null and negative ones are empty requests, as in Redis.

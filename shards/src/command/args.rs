@@ -4,7 +4,7 @@
 
 use std::ops::Index;
 
-use crate::store::{Blob, Hasher, Key, KeyHash};
+use crate::store::{Blob, Hasher, Hint, Key, KeyHash};
 
 /// Where an argument lies in the bytes of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Args<'a> {
     /// Long arguments, which lie elsewhere, by number.
     blobs: &'a [(u32, Blob)],
     /// The hash of the first key, if the caller has it already.
-    first_key: Option<(u32, KeyHash)>,
+    first_key: Option<(u32, KeyHash, Hint)>,
 }
 
 impl<'a> Args<'a> {
@@ -32,9 +32,9 @@ impl<'a> Args<'a> {
         Self { bytes, spans, blobs, first_key: None }
     }
 
-    /// The same with a key hashed beforehand.
-    pub fn with_key(self, number: u32, at: KeyHash) -> Self {
-        Self { first_key: Some((number, at)), ..self }
+    /// The same with a key hashed beforehand, and where its entry may be.
+    pub fn with_key(self, number: u32, at: KeyHash, hint: Hint) -> Self {
+        Self { first_key: Some((number, at, hint)), ..self }
     }
 
     /// Number of arguments, the command's name included.
@@ -48,6 +48,7 @@ impl<'a> Args<'a> {
     }
 
     /// An argument, if there is one of that number.
+    #[inline]
     pub fn get(&self, number: usize) -> Option<&'a [u8]> {
         let span = self.spans.get(number)?;
         if !self.blobs.is_empty()
@@ -64,15 +65,17 @@ impl<'a> Args<'a> {
     }
 
     /// An argument as a key.
+    #[inline]
     pub fn key(&self, number: usize, hasher: &Hasher) -> Key<'a> {
         let bytes = self.at(number);
         match self.first_key {
-            Some((known, at)) if known as usize == number => Key { bytes, at },
+            Some((known, at, hint)) if known as usize == number => Key { bytes, at, hint },
             _ => hasher.key(bytes),
         }
     }
 
     /// An argument that must be there, as arity has been checked.
+    #[inline]
     pub fn at(&self, number: usize) -> &'a [u8] {
         self.get(number).expect("arity was checked")
     }

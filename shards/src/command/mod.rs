@@ -202,7 +202,6 @@ pub fn dispatch(
     now: Now,
     reply: &mut Reply,
 ) -> Flow {
-    session.last_seen = now;
     session.commands += 1;
     let Some(spec) = spec else {
         return refuse_unknown(shard, session, args, reply);

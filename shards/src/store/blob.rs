@@ -66,12 +66,26 @@ impl Storage {
 pub(super) struct Graveyard {
     dead: RefCell<Vec<Region>>,
     memory: std::cell::Cell<usize>,
+    /// Entries moved or removed so far, over all databases of a store.
+    moves: std::cell::Cell<u64>,
 }
 
 impl Graveyard {
     /// Bytes held by blobs, living and dead.
     pub(super) fn memory(&self) -> usize {
         self.memory.get()
+    }
+
+    /// How often an entry was moved or removed.
+    #[inline]
+    pub(super) fn moves(&self) -> u64 {
+        self.moves.get()
+    }
+
+    /// An entry was moved or removed, or databases have changed places.
+    #[inline]
+    pub(super) fn note_move(&self) {
+        self.moves.set(self.moves.get() + 1);
     }
 
     /// Gives one step's worth back; `true` while there is more.

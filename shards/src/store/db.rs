@@ -9,11 +9,13 @@ use crate::ids::SlotId;
 use crate::time::{Now, UnixMs};
 
 use super::blob::{Blob, BlobBuilder, Graveyard};
-use super::classes::Class;
-use super::entry::{Draft, DraftValue, Entry, Header, INLINE_KEY, LastUse, inline_room};
+use super::classes::{Class, MAX_BYTES};
+use super::entry::{
+    Draft, DraftValue, Entry, Header, INLINE_KEY, LastUse, has_key, inline_room, plain_value,
+};
 use super::index::{Found, Index, TagBound};
 use super::slab::{Loc, Slab};
-use super::{EntryInfo, Expiry, Key, KeyHash, MAX_VALUE_BYTES, NewValue, OutOfMemory, Value};
+use super::{EntryInfo, Expiry, Hint, Key, KeyHash, MAX_VALUE_BYTES, NewValue, OutOfMemory, Value};
 
 /// Long values by number.
 #[derive(Default)]
@@ -88,12 +90,27 @@ impl Db {
         self.index.prefetch_line(&self.slab, at);
     }
 
-    pub(super) fn prefetch_entry(&self, at: KeyHash) {
-        self.index.prefetch_entry(&self.slab, at);
+    #[inline]
+    pub(super) fn prefetch_entry(&self, at: KeyHash) -> Hint {
+        let loc = self.index.prefetch_entry(&self.slab, at);
+        loc.map_or(Hint::default(), |loc| Hint::new(loc, self.graveyard.moves()))
+    }
+
+    /// The place of a key's entry.
+    #[inline]
+    fn locate(&self, key: Key<'_>) -> Option<Loc> {
+        let hinted = key.hint.place(self.graveyard.moves());
+        if let Some(loc) = hinted.filter(|loc| has_key(&self.slab, *loc, key.bytes) == Some(true)) {
+            return Some(loc);
+        }
+        self.find(key).map(|found| found.loc)
     }
 
     fn find(&self, key: Key<'_>) -> Option<Found> {
-        self.index.find(&self.slab, key.at, |loc| self.key_at(loc) == key.bytes)
+        self.index.find(&self.slab, key.at, |loc| match has_key(&self.slab, loc, key.bytes) {
+            Some(same) => same,
+            None => self.key_at(loc) == key.bytes,
+        })
     }
 
     fn key_at(&self, loc: Loc) -> &[u8] {
@@ -111,17 +128,20 @@ impl Db {
     }
 
     pub(super) fn get(&mut self, key: Key<'_>, now: Now, touch: bool) -> Option<Value<'_>> {
-        let found = self.find(key)?;
-        let header = Header::read(&self.slab, found.loc);
+        let loc = self.locate(key)?;
+        let header = Header::read(&self.slab, loc);
         let used = LastUse::at(now);
         if touch && header.last_use() != used {
-            header.used_at(used).write(&mut self.slab, found.loc);
+            header.used_at(used).write(&mut self.slab, loc);
         }
-        Some(self.value_of(Entry::read(&self.slab, found.loc)))
+        Some(match plain_value(&self.slab, loc, header) {
+            Some(bytes) => Value::Inline(bytes),
+            None => self.value_of(Entry::read(&self.slab, loc)),
+        })
     }
 
     pub(super) fn info(&self, key: Key<'_>, now: Now) -> Option<EntryInfo> {
-        let entry = Entry::read(&self.slab, self.find(key)?.loc);
+        let entry = Entry::read(&self.slab, self.locate(key)?);
         let long = if entry.header.long() { self.value_of(entry).bytes().len() } else { 0 };
         Some(EntryInfo {
             expiry: entry.expiry(),
@@ -139,6 +159,11 @@ impl Db {
         expiry: Expiry,
         now: Now,
     ) -> Result<Option<UnixMs>, OutOfMemory> {
+        if let (NewValue::Bytes(bytes), Expiry::Never) = (&value, expiry)
+            && self.overwrite(key, bytes, now)
+        {
+            return Ok(None);
+        }
         let found = self.find(key);
         let old = found.map(|found| Entry::read(&self.slab, found.loc));
         let old_key_blob = old.map(|old| old.key().err());
@@ -188,6 +213,7 @@ impl Db {
                     self.blobs.take(number);
                 }
                 if target != found.loc {
+                    self.graveyard.note_move();
                     self.slab.free(found.loc, old_class);
                     self.index.replace(&mut self.slab, key.at, found, target);
                 }
@@ -205,6 +231,26 @@ impl Db {
         draft.write(&mut self.slab, target);
         self.expires = self.expires + usize::from(at.is_some()) - usize::from(was_expiring);
         Ok(if expiry == Expiry::Keep { None } else { at })
+    }
+
+    /// Writes a value over one of the same size class where it lies, if neither expires and
+    /// both are ordinary: the common case of SET.
+    #[inline]
+    fn overwrite(&mut self, key: Key<'_>, value: &[u8], now: Now) -> bool {
+        let Some(loc) = self.locate(key) else { return false };
+        let header = Header::read(&self.slab, loc);
+        if !header.plain() {
+            return false;
+        }
+        let start = 8 + key.bytes.len();
+        let (old, new) = (start + header.value_len(), start + value.len());
+        if new > MAX_BYTES || Class::of(old) != Class::of(new) {
+            return false;
+        }
+        let entry = self.slab.bytes_mut(loc, new);
+        entry[..8].copy_from_slice(&header.rewritten(value.len(), LastUse::at(now)));
+        entry[start..].copy_from_slice(value);
+        true
     }
 
     /// A piece for a new key, known to the index.
@@ -360,6 +406,7 @@ impl Db {
         let entry = Entry::read(&self.slab, found.loc);
         let (class, expiring) = (entry.class(), entry.header.expires());
         let blobs = [entry.key().err(), entry.value().err()];
+        self.graveyard.note_move();
         self.index.remove(&mut self.slab, at, found);
         self.slab.free(found.loc, class);
         for number in blobs.into_iter().flatten() {

@@ -63,7 +63,18 @@ impl Header {
         slab.bytes_mut(loc, 8).copy_from_slice(&self.0.to_le_bytes());
     }
 
-    fn value_len(self) -> usize {
+    /// Whether it neither expires nor has its key or value elsewhere.
+    pub(super) fn plain(self) -> bool {
+        self.0 & (EXPIRES | LONG | WIDE) == 0
+    }
+
+    /// The header's bytes after a plain entry has got another value.
+    pub(super) fn rewritten(self, value_len: usize, used: LastUse) -> [u8; 8] {
+        let header = Self(self.0 & !MODIFIED).with_value_len(value_len).used_at(used);
+        header.0.to_le_bytes()
+    }
+
+    pub(super) fn value_len(self) -> usize {
         (self.0 & ((1 << VALUE_BITS) - 1)) as usize
     }
 
@@ -233,6 +244,28 @@ impl<'a> Entry<'a> {
         let value = &self.bytes[self.key_at + inline_key..];
         if self.header.long() { Err(number(value) as u32) } else { Ok(value) }
     }
+}
+
+/// Whether the entry at a place has this key in it. Keys in blobs are the caller's to compare.
+#[inline]
+pub(super) fn has_key(slab: &Slab, loc: Loc, key: &[u8]) -> Option<bool> {
+    let header = Header::read(slab, loc);
+    if header.wide() {
+        return None;
+    }
+    let start = if header.expires() { 16 } else { 8 };
+    let fits = header.narrow_key_len() == key.len();
+    Some(fits && slab.bytes(loc, start + key.len())[start..] == *key)
+}
+
+/// The value of an entry that has an ordinary key and its value in it: the common case.
+#[inline]
+pub(super) fn plain_value(slab: &Slab, loc: Loc, header: Header) -> Option<&[u8]> {
+    if header.0 & (LONG | WIDE) != 0 {
+        return None;
+    }
+    let start = if header.expires() { 16 } else { 8 } + header.narrow_key_len();
+    Some(&slab.bytes(loc, start + header.value_len())[start..])
 }
 
 /// The longest value that stays in the entry of such a key.

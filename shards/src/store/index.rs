@@ -98,6 +98,7 @@ impl Index {
     }
 
     /// The leaf of a tag and by how many low bits it discerns.
+    #[inline]
     fn head(&self, slot: SlotId, tag: Tag) -> (Head, u32) {
         let Some(heads) = &self.heads else { return (Head::default(), TAG_BITS) };
         let head = heads[usize::from(slot.get())];
@@ -120,6 +121,7 @@ impl Index {
     }
 
     /// Asks for the cache line in which a key's word is at home.
+    #[inline]
     pub(super) fn prefetch_line(&self, slab: &Slab, at: KeyHash) {
         let (head, bits) = self.head(at.slot, at.tag());
         if head.lines != 0 {
@@ -128,19 +130,24 @@ impl Index {
         }
     }
 
-    /// Asks for the entry that a key's line points to.
-    pub(super) fn prefetch_entry(&self, slab: &Slab, at: KeyHash) {
+    /// Asks for the entry that a key's line points to, and returns its place.
+    #[inline]
+    pub(super) fn prefetch_entry(&self, slab: &Slab, at: KeyHash) -> Option<Loc> {
         let (head, bits) = self.head(at.slot, at.tag());
-        if head.lines != 0 {
-            let lines = slab.lines(Loc::from_bits(head.leaf), head.lines.into());
-            if let Some(place) = leaf::candidate(lines, bits, at.tag()) {
-                slab.prefetch(Loc::from_bits(place), 0);
-                slab.prefetch(Loc::from_bits(place), 64);
-            }
+        if head.lines == 0 {
+            return None;
         }
+        let lines = slab.lines(Loc::from_bits(head.leaf), head.lines.into());
+        let loc = Loc::from_bits(leaf::candidate(lines, bits, at.tag())?);
+        // Small entries begin in one line and end in the next or the one after.
+        for offset in [0, 64, 120] {
+            slab.prefetch(loc, offset);
+        }
+        Some(loc)
     }
 
     /// Finds the word of a key; `is_it` compares the entry at a place.
+    #[inline]
     pub(super) fn find(
         &self,
         slab: &Slab,

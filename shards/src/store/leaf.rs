@@ -73,6 +73,7 @@ pub(super) struct At {
 }
 
 /// The home line of a tag in a leaf of `lines` lines that discerns by the low `bits` bits.
+#[inline]
 pub(super) fn home(tag: Tag, bits: u32, lines: usize) -> usize {
     let low = u64::from(tag.0) & ((1 << bits) - 1);
     ((low * lines as u64) >> bits) as usize
@@ -83,21 +84,38 @@ pub(super) fn first_of_line(line: usize, bits: u32, lines: usize) -> u64 {
     ((line as u64) << bits).div_ceil(lines as u64)
 }
 
+/// One bit for each word of a line that has this tag. Without branches, since where in a
+/// line a word is cannot be predicted.
+#[inline(always)]
+fn matching(line: &[u64; LINE_WORDS], tag: Tag) -> u32 {
+    let wanted = tag.in_word();
+    let mut mask = 0;
+    for (n, bits) in line.iter().enumerate() {
+        // An empty word has place 0 and, perhaps, tag 0.
+        let same = (bits ^ wanted) & TAG_MASK == 0 && bits & LOC_MASK != 0;
+        mask |= u32::from(same) << n;
+    }
+    mask
+}
+
 /// Finds the word with this tag for which `is_it` holds.
+#[inline]
 pub(super) fn find(
     lines: &[[u64; LINE_WORDS]],
     bits: u32,
     tag: Tag,
     mut is_it: impl FnMut(u64) -> bool,
 ) -> Option<At> {
-    let wanted = tag.in_word();
     let mut line = home(tag, bits, lines.len());
     for _ in 0..lines.len() {
         let words = &lines[line];
-        for (word, bits) in words.iter().enumerate() {
-            if (bits ^ wanted) & TAG_MASK == 0 && bits & LOC_MASK != 0 && is_it(bits & LOC_MASK) {
+        let mut mask = matching(words, tag);
+        while mask != 0 {
+            let word = mask.trailing_zeros() as usize;
+            if is_it(words[word] & LOC_MASK) {
                 return Some(At { line, word });
             }
+            mask &= mask - 1;
         }
         if words[0] & SPILLED == 0 {
             return None;
@@ -108,13 +126,11 @@ pub(super) fn find(
 }
 
 /// The first entry in the home line that may be the one, for prefetching.
+#[inline]
 pub(super) fn candidate(lines: &[[u64; LINE_WORDS]], bits: u32, tag: Tag) -> Option<u64> {
-    let wanted = tag.in_word();
     let words = &lines[home(tag, bits, lines.len())];
-    words
-        .iter()
-        .find(|bits| (*bits ^ wanted) & TAG_MASK == 0 && *bits & LOC_MASK != 0)
-        .map(|bits| bits & LOC_MASK)
+    let mask = matching(words, tag);
+    (mask != 0).then(|| words[mask.trailing_zeros() as usize] & LOC_MASK)
 }
 
 /// Puts a word in. There must be room in some line.

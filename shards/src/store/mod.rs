@@ -34,6 +34,7 @@ use blob::Graveyard;
 use db::Db;
 use evict::Candidates;
 use leaf::Tag;
+use slab::Loc;
 use sweep::Sweeper;
 
 /// Longest value, as in Redis (`proto-max-bulk-len`'s default).
@@ -52,7 +53,7 @@ impl fmt::Display for OutOfMemory {
 impl std::error::Error for OutOfMemory {}
 
 /// Where a key is at home: its slot, and a hash that finds it there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyHash {
     /// The slot.
     pub slot: SlotId,
@@ -75,6 +76,27 @@ impl KeyHash {
     }
 }
 
+/// Where a key's entry was when a batch asked for its memory; void once any entry has moved
+/// or gone since.
+///
+/// ```text
+/// 64 bits = number of moves so far, cut to 26 | place, 38; 0 for no hint
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hint(u64);
+
+impl Hint {
+    fn new(loc: Loc, moves: u64) -> Self {
+        Self(moves << slab::LOC_BITS | loc.bits())
+    }
+
+    /// The place, unless entries have moved.
+    fn place(self, moves: u64) -> Option<Loc> {
+        let fresh = self.0 >> slab::LOC_BITS == moves << slab::LOC_BITS >> slab::LOC_BITS;
+        (fresh && self.0 != 0).then(|| Loc::from_bits(self.0))
+    }
+}
+
 /// A key with its hash.
 #[derive(Clone, Copy, Debug)]
 pub struct Key<'a> {
@@ -82,6 +104,8 @@ pub struct Key<'a> {
     pub bytes: &'a [u8],
     /// Where it is at home.
     pub at: KeyHash,
+    /// Where its entry may be.
+    pub hint: Hint,
 }
 
 /// Hashes keys under one seed.
@@ -112,7 +136,7 @@ impl Hasher {
 
     /// A key with its hash.
     pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
-        Key { bytes, at: self.hash(bytes) }
+        Key { bytes, at: self.hash(bytes), hint: Hint::default() }
     }
 }
 
@@ -256,9 +280,9 @@ impl Store {
         self.db(db).prefetch_line(at);
     }
 
-    /// Second phase: asks for the entry that the line points to.
-    pub fn prefetch_entry(&self, db: DbId, at: KeyHash) {
-        self.db(db).prefetch_entry(at);
+    /// Second phase: asks for the entry that the line points to, and returns where it is.
+    pub fn prefetch_entry(&self, db: DbId, at: KeyHash) -> Hint {
+        self.db(db).prefetch_entry(at)
     }
 
     /// The value of a key. `touch` makes it the most recently used.
@@ -363,6 +387,7 @@ impl Store {
     /// Swaps two databases.
     pub fn swap(&mut self, a: DbId, b: DbId) {
         self.dbs.swap(a.0.into(), b.0.into());
+        self.graveyard.note_move();
         self.sweeper.swap(a, b);
         self.watches.touch_db(a);
         self.watches.touch_db(b);
@@ -371,6 +396,7 @@ impl Store {
     /// Empties a database at once; its memory comes back by [`Store::tick`].
     pub fn flush(&mut self, db: DbId) {
         let fresh = Db::new(self.graveyard.clone());
+        self.graveyard.note_move();
         let old = std::mem::replace(self.db_mut(db), fresh);
         self.ruins.push(old);
         self.sweeper.forget(db);

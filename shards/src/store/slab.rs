@@ -133,6 +133,7 @@ impl Slab {
     }
 
     /// Start of a place of which `len` bytes are wanted.
+    #[inline]
     fn address(&self, loc: Loc, len: usize) -> NonNull<u8> {
         let base = self.bases[loc.segment()].expect("places are of living segments");
         assert!(loc.offset() + len <= SEGMENT_BYTES, "a piece does not leave its segment");
@@ -141,36 +142,42 @@ impl Slab {
     }
 
     /// The first `len` bytes of a piece.
+    #[inline]
     pub(super) fn bytes(&self, loc: Loc, len: usize) -> &[u8] {
         // SAFETY: mapped and initialised (zero as it came); `&self` keeps writers out.
         unsafe { std::slice::from_raw_parts(self.address(loc, len).as_ptr(), len) }
     }
 
     /// The first `len` bytes of a piece, to write.
+    #[inline]
     pub(super) fn bytes_mut(&mut self, loc: Loc, len: usize) -> &mut [u8] {
         // SAFETY: as for `bytes`; `&mut self` keeps everybody else out.
         unsafe { std::slice::from_raw_parts_mut(self.address(loc, len).as_ptr(), len) }
     }
 
     /// The first word of a piece.
+    #[inline]
     pub(super) fn word(&self, loc: Loc) -> u64 {
         // SAFETY: as for `bytes`, and pieces are 8-byte aligned.
         unsafe { self.address(loc, 8).cast::<u64>().read() }
     }
 
     /// A piece as lines of eight words.
+    #[inline]
     pub(super) fn lines(&self, loc: Loc, n: usize) -> &[[u64; 8]] {
         // SAFETY: as for `bytes`; pieces are 8-byte aligned and any bits are words.
         unsafe { std::slice::from_raw_parts(self.address(loc, n * 64).cast().as_ptr(), n) }
     }
 
     /// A piece as lines of eight words, to write.
+    #[inline]
     pub(super) fn lines_mut(&mut self, loc: Loc, n: usize) -> &mut [[u64; 8]] {
         // SAFETY: as for `lines`; `&mut self` keeps everybody else out.
         unsafe { std::slice::from_raw_parts_mut(self.address(loc, n * 64).cast().as_ptr(), n) }
     }
 
     /// Asks the processor for the cache line at `offset` of a piece. Any place will do.
+    #[inline]
     pub(super) fn prefetch(&self, loc: Loc, offset: usize) {
         if let Some(Some(base)) = self.bases.get(loc.segment()) {
             let address = base.as_ptr().wrapping_add(loc.offset() + offset);
