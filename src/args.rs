@@ -90,7 +90,8 @@ fn parse_cpus(text: &str) -> Result<CpuList, String> {
 }
 
 fn bytes(text: &str) -> Result<u64, String> {
-    parse_bytes(text).ok_or_else(|| format!("expected bytes, as in 100000, 512mb or 4gb, not '{text}'"))
+    parse_bytes(text)
+        .ok_or_else(|| format!("expected bytes, as in 100000, 512mb or 4gb, not '{text}'"))
 }
 
 #[cfg(test)]

@@ -112,7 +112,8 @@ fn cross_protocol_attacks_are_closed(driver: &str) {
         let got = until_closed(&node, attack.as_bytes());
         assert!(!got.contains("OK"), "{head}: {got}");
     }
-    let got = until_closed(&node, b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\nSET attacked yes\r\n");
+    let got =
+        until_closed(&node, b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\nSET attacked yes\r\n");
     assert!(!got.contains("+OK"), "{got}");
     assert_eq!(node.client().call("EXISTS attacked").int(), 0);
 }
@@ -182,7 +183,18 @@ fn noise_harms_nobody_else(driver: &str) {
     let mut witness = node.client();
     let mut rng = support::rng::Rng(0x5eed);
     let words: [&[u8]; 12] = [
-        b"*", b"$", b"\r\n", b"3", b"-1", b"SET", b"$3\r\nSET\r\n", b"*2\r\n", b"\0", b"\"", b" ", b"k",
+        b"*",
+        b"$",
+        b"\r\n",
+        b"3",
+        b"-1",
+        b"SET",
+        b"$3\r\nSET\r\n",
+        b"*2\r\n",
+        b"\0",
+        b"\"",
+        b" ",
+        b"k",
     ];
     for round in 0..300 {
         let mut client = Client::connect(node.resp);

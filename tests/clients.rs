@@ -29,8 +29,14 @@ fn redis_cli(driver: &str) {
     assert_eq!(cli(&node, &["GET", "greeting"]), "hello\n");
     assert_eq!(cli(&node, &["-3", "GET", "none"]), "\n");
     assert_eq!(cli(&node, &["-n", "5", "DBSIZE"]), "0\n");
-    assert_eq!(cli(&node, &["-3", "--no-raw", "MGET", "greeting", "none"]), "1) \"hello\"\n2) (nil)\n");
-    assert!(cli(&node, &["-3", "--json", "CONFIG", "GET", "databases"]).contains("\"databases\":\"16\""));
+    assert_eq!(
+        cli(&node, &["-3", "--no-raw", "MGET", "greeting", "none"]),
+        "1) \"hello\"\n2) (nil)\n"
+    );
+    assert!(
+        cli(&node, &["-3", "--json", "CONFIG", "GET", "databases"])
+            .contains("\"databases\":\"16\"")
+    );
     assert!(cli(&node, &["INFO"]).contains(&format!("corelane_driver:{driver}")));
     assert!(cli(&node, &["NONSENSE"]).contains("unknown command"));
     for n in 0..300 {
@@ -39,10 +45,8 @@ fn redis_cli(driver: &str) {
     let scanned = cli(&node, &["--scan", "--pattern", "key:*"]);
     assert_eq!(scanned.lines().count(), 300);
     assert!(cli(&node, &["--bigkeys"]).contains("strings"));
-    let piped = format!(
-        "printf 'MULTI\\nSET a 1\\nINCR a\\nEXEC\\n' | redis-cli -p {}",
-        node.resp.port()
-    );
+    let piped =
+        format!("printf 'MULTI\\nSET a 1\\nINCR a\\nEXEC\\n' | redis-cli -p {}", node.resp.port());
     let text = tools::must(Command::new("bash").args(["-c", &piped]), LIMIT);
     assert_eq!(text, "OK\nQUEUED\nQUEUED\nOK\n2\n");
     let mass = format!(

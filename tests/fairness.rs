@@ -38,31 +38,46 @@ fn p99(node: &Node, time: Duration) -> Duration {
     quantile(&mut probe(node, time), 0.99)
 }
 
-/// Asks for a megabyte again and again and never reads.
-fn slow_reader_is_cut_and_costs_nothing(driver: &str) {
+/// Asks again and again and never reads: small values, large ones, large ones that are
+/// overwritten meanwhile so that only the unsent replies hold them.
+fn who_never_reads_costs_nothing(driver: &str) {
     let _alone = alone();
-    let node = Node::start(driver);
-    let mut client = node.client();
-    let value = "v".repeat(1 << 20);
-    assert_eq!(client.command(&["SET", "big", &value]), Value::ok());
-    assert_eq!(
-        client.command(&["CONFIG", "SET", "client-output-buffer-limit", "normal 8mb 4mb 1"]),
-        Value::ok()
-    );
-    let idle = p99(&node, Duration::from_secs(1)).max(NOISE);
-    let before = node.resident_bytes();
-    let slow = node.client();
-    let mut writer = slow.stream.try_clone().expect("a second handle");
-    let requests = resp::request(&["GET", "big"]).repeat(600);
-    writer.write_all(&requests).expect("small requests fit the socket");
-    let loaded = p99(&node, Duration::from_secs(2));
-    assert!(loaded <= idle * 5, "others' p99 {loaded:?}, idle {idle:?}");
-    let grown = node.resident_bytes().saturating_sub(before);
-    assert!(grown < 64 << 20, "a reader that never reads costs {grown} bytes");
-    eventually("the slow reader is cut", Duration::from_secs(15), || {
-        node.client().call("CLIENT LIST").text().lines().count() <= 2
-    });
-    drop(slow);
+    let large = "v".repeat(1 << 20);
+    let small = resp::request(&["GET", "small"]).repeat(60_000);
+    let same = resp::request(&["GET", "large"]).repeat(600);
+    let mut fresh = resp::request(&["SET", "mine", &large]);
+    fresh.extend(resp::request(&["GET", "mine"]));
+    let fresh = fresh.repeat(300);
+    for (what, requests, must_be_cut) in [
+        ("small values", small, true),
+        ("one large value", same, false),
+        ("fresh ones", fresh, true),
+    ] {
+        let node = Node::start(driver);
+        let mut client = node.client();
+        assert_eq!(client.command(&["SET", "large", &large]), Value::ok());
+        assert_eq!(client.command(&["SET", "small", &large[..1000]]), Value::ok());
+        let limit = ["CONFIG", "SET", "client-output-buffer-limit", "normal 32mb 8mb 1"];
+        assert_eq!(client.command(&limit), Value::ok());
+        let idle = p99(&node, Duration::from_secs(1)).max(NOISE);
+        let before = node.resident_bytes();
+        let slow = node.client();
+        let mut writer = slow.stream.try_clone().expect("a second handle");
+        writer.set_write_timeout(Some(Duration::from_secs(3))).expect("a limit");
+        // It ends with an error when the node stops taking requests, or cuts it.
+        let sender = std::thread::spawn(move || drop(writer.write_all(&requests)));
+        let loaded = p99(&node, Duration::from_secs(2));
+        let grown = node.resident_bytes().saturating_sub(before);
+        assert!(grown < 64 << 20, "{what}: a client that never reads costs {grown} bytes");
+        assert!(loaded <= idle * 5, "{what}: others' p99 {loaded:?}, idle {idle:?}");
+        sender.join().expect("the sender");
+        if must_be_cut {
+            eventually(&format!("{what}: it is cut"), Duration::from_secs(8), || {
+                client.call("CLIENT LIST").text().lines().count() == 1
+            });
+        }
+        drop(slow);
+    }
 }
 
 /// A reader that is slow but goes on reading gets everything.
@@ -185,7 +200,7 @@ fn scan_finds_what_stays(driver: &str) {
 }
 
 on_each_driver!(
-    slow_reader_is_cut_and_costs_nothing,
+    who_never_reads_costs_nothing,
     a_slow_but_steady_reader_is_served,
     the_largest_value,
     long_commands_yield,

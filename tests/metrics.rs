@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use support::{Node, http};
+use support::{Node, Options, http};
 
 fn health_and_readiness(driver: &str) {
     let node = Node::start(driver);
@@ -79,7 +79,8 @@ fn counters_move(driver: &str) {
     let hits = node.info("keyspace_hits").parse::<u64>().expect("a number");
     let names = metric_names(&node);
     let find = |part: &str| {
-        let mut fitting = names.iter().filter(|name| name.contains(part) && name.ends_with("_total"));
+        let mut fitting =
+            names.iter().filter(|name| name.contains(part) && name.ends_with("_total"));
         fitting.next().unwrap_or_else(|| panic!("no counter of {part} in {names:?}")).clone()
     };
     let watched = ["hits", "misses", "commands", "turns", "expired", "accepted"].map(find);
@@ -113,20 +114,32 @@ fn metric_names(node: &Node) -> BTreeSet<String> {
 
 /// Refusals are counted by reason.
 fn refusals_are_counted(driver: &str) {
-    let node = Node::start(driver);
-    let sum = |node: &Node| {
+    let password = Some("secret".to_owned());
+    let node = Node::start_with(Options { password, ..Options::driver(driver) });
+    let counted = |node: &Node, part: &str| {
         let (_, _, body) = http::get(node.admin, "/metrics");
-        let lines = body.lines().filter(|l| l.contains("reason=\"") && !l.starts_with('#'));
-        lines.map(|line| sample(line).2).sum::<f64>()
+        let lines = body.lines().filter(|l| l.contains(part) && !l.starts_with('#'));
+        let values: Vec<_> = lines.map(|line| sample(line).2).collect();
+        assert!(!values.is_empty(), "no metric of {part}");
+        values.iter().sum::<f64>()
     };
-    let before = sum(&node);
+    let reasons =
+        ["unknown", "arity", "unauthenticated", "password", "\"protocol\"", "\"http_request\""];
+    let before = reasons.map(|reason| counted(&node, reason));
     let mut client = node.client();
     client.call("NONSENSE");
     client.call("GET");
-    let mut wild = node.client();
-    wild.send(b"*x\r\n");
-    wild.until_closed();
-    assert!(sum(&node) >= before + 3.0, "unknown, arity, protocol: each has a reason");
+    client.call("RESET");
+    client.call("GET k");
+    client.call("AUTH wrong");
+    for bytes in [&b"*x\r\n"[..], b"POST / HTTP/1.1\r\n"] {
+        let mut wild = node.client();
+        wild.send(bytes);
+        wild.until_closed();
+    }
+    for (reason, before) in reasons.into_iter().zip(before) {
+        assert!(counted(&node, reason) > before, "{reason} is counted");
+    }
 }
 
 /// A page is answered while the shard is busy, and many at a time do not disturb it.

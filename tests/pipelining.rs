@@ -7,8 +7,8 @@ mod support;
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use support::resp::{self, Value};
 use support::Node;
+use support::resp::{self, Value};
 
 /// A pipeline with replies of every shape, an error and an inline command in its middle.
 fn mixed() -> (Vec<u8>, Vec<Value>) {

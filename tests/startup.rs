@@ -24,7 +24,9 @@ fn refused(command: &mut Command) -> String {
     assert!(!output.status.success(), "it must not start");
     assert!(output.status.code().is_some(), "it ends by itself: {}", output.status);
     let text = String::from_utf8(output.stderr).expect("text");
-    let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let is_log = |line: &&str| line.contains("INFO") && !line.starts_with("corelane:");
+    let lines: Vec<_> =
+        text.lines().filter(|line| !line.trim().is_empty() && !is_log(line)).collect();
     assert_eq!(lines.len(), 1, "one line that says what to do:\n{text}");
     lines[0].to_owned()
 }
@@ -106,8 +108,7 @@ fn no_permission(driver: &str) {
     fs::write(&secret, "password").expect("write");
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("close it");
     let secret = secret.to_str().expect("a path");
-    let args =
-        ["--resp", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--requirepass-file", secret];
+    let args = ["--resp", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--requirepass-file", secret];
     let line = refused(&mut as_nobody(&program, driver, &args));
     assert!(line.contains(secret) && line.to_lowercase().contains("permission"), "{line}");
     fs::remove_dir_all(program.parent().expect("a folder")).expect("clean up");

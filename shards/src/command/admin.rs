@@ -34,13 +34,13 @@ pub(super) fn config_set(c: &mut Context<'_>) -> Done {
     for n in (2..c.args.len()).step_by(2) {
         let name = String::from_utf8_lossy(c.args.at(n)).into_owned();
         let Some(parameter) = parameter(&name) else {
-            let text = format!(
-                "ERR Unknown option or number of arguments for CONFIG SET - '{name}'"
-            );
+            let text =
+                format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'");
             return Err(CommandError::Other(text));
         };
         let refuse = |why: &str| {
-            let text = format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}");
+            let text =
+                format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}");
             CommandError::Other(text)
         };
         if seen.contains(&parameter.name) {

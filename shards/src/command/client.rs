@@ -30,7 +30,11 @@ pub(super) fn id(c: &mut Context<'_>) -> Done {
 }
 
 pub(super) fn getname(c: &mut Context<'_>) -> Done {
-    if c.session.name.is_empty() { c.reply.null() } else { c.reply.bulk(&c.session.name) }
+    if c.session.name.is_empty() {
+        c.reply.null()
+    } else {
+        c.reply.bulk(&c.session.name)
+    }
     Ok(())
 }
 
@@ -73,11 +77,9 @@ fn describe(session: &Session, traffic: Traffic, now: Now) -> Vec<u8> {
     let age = now.mono.since(session.created.mono).0 / 1_000_000_000;
     let idle = now.mono.since(session.last_seen.mono).0 / 1_000_000_000;
     let mut flags = String::new();
-    for (on, flag) in [
-        (session.transaction.is_some(), 'x'),
-        (session.no_evict, 'e'),
-        (session.no_touch, 'T'),
-    ] {
+    for (on, flag) in
+        [(session.transaction.is_some(), 'x'), (session.no_evict, 'e'), (session.no_touch, 'T')]
+    {
         if on {
             flags.push(flag);
         }
@@ -177,7 +179,9 @@ pub(super) fn list(c: &mut Context<'_>) -> Done {
         }
         (Some(word), 4..) if word.eq_ignore_ascii_case(b"id") => {
             for text in c.args.from(3) {
-                filter.ids.push(client_number(text).ok_or(CommandError::Text("ERR Invalid client ID"))?);
+                filter
+                    .ids
+                    .push(client_number(text).ok_or(CommandError::Text("ERR Invalid client ID"))?);
             }
         }
         _ => return Err(CommandError::Syntax),
@@ -237,9 +241,8 @@ fn kill_filter(c: &Context<'_>) -> Result<Filter, CommandError> {
                 filter.other_kind = !client_kind(value).ok_or_else(|| unknown_kind(value))?;
             }
             b"maxage" => {
-                let age = number::integer(value).ok_or(CommandError::Text(
-                    "ERR maxage is not an integer or out of range",
-                ))?;
+                let age = number::integer(value)
+                    .ok_or(CommandError::Text("ERR maxage is not an integer or out of range"))?;
                 if age <= 0 {
                     return Err(CommandError::Text("ERR maxage should be greater than 0"));
                 }

@@ -101,7 +101,11 @@ fn rename_generic(c: &mut Context<'_>, only_if_free: bool) -> Done {
         copy_entry(c, from, to, db)?;
         c.shard.store.remove(db, from, now);
     }
-    if only_if_free { c.reply.integer(1) } else { c.reply.ok() }
+    if only_if_free {
+        c.reply.integer(1)
+    } else {
+        c.reply.ok()
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::{COMMANDS, Context, CommandError};
+use super::{COMMANDS, CommandError, Context};
 
 /// Properties of a command; names as COMMAND INFO shows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,7 +20,12 @@ const fn all(flags: &[Flags]) -> Flags {
     sum
 }
 
-const fn command(name: &'static str, arity: i8, syntax: &'static str, handler: Handler) -> CommandSpec {
+const fn command(
+    name: &'static str,
+    arity: i8,
+    syntax: &'static str,
+    handler: Handler,
+) -> CommandSpec {
     let mut is_subcommand = false;
     let mut n = 0;
     while n < name.len() {
@@ -47,7 +52,12 @@ impl CommandSpec {
         Self { group, flags: all(flags), keys, ..self }
     }
 
-    const fn doc(self, since: &'static str, complexity: &'static str, summary: &'static str) -> Self {
+    const fn doc(
+        self,
+        since: &'static str,
+        complexity: &'static str,
+        summary: &'static str,
+    ) -> Self {
         Self { since, complexity, summary, ..self }
     }
 }

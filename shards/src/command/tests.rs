@@ -77,7 +77,8 @@ impl Client {
             Some(line) => (line, true),
             None => (line, false),
         };
-        let words: Vec<String> = line.split(' ').map(|w| w.replace("\\_", " ").replace("\\e", "")).collect();
+        let words: Vec<String> =
+            line.split(' ').map(|w| w.replace("\\_", " ").replace("\\e", "")).collect();
         let parts: Vec<&[u8]> = words.iter().map(|w| w.as_bytes()).collect();
         let args = OwnedArgs::of(&parts);
         let session = if other { &mut self.other } else { &mut self.session };
@@ -505,8 +506,7 @@ fn every_command_is_found_in_any_case_and_refuses_wrong_numbers_of_arguments() {
         if spec.arity > 0 {
             let line = vec![upper.as_str(); spec.arity as usize + 1].join(" ");
             let mut client = Client::new(Settings::default());
-            let expect =
-                format!("-ERR wrong number of arguments for '{}' command", spec.name);
+            let expect = format!("-ERR wrong number of arguments for '{}' command", spec.name);
             assert_eq!(client.say(&line), expect);
         }
     }

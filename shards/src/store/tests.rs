@@ -123,7 +123,13 @@ fn apply(store: &mut Store, model: &mut Model, now: &mut u64, op: Op) {
         Op::Swap(a, b) => {
             store.swap(DbId(a), DbId(b));
             let swapped = std::mem::take(model).into_iter().map(|((db, name), entry)| {
-                let db = if db == a { b } else if db == b { a } else { db };
+                let db = if db == a {
+                    b
+                } else if db == b {
+                    a
+                } else {
+                    db
+                };
                 ((db, name), entry)
             });
             *model = swapped.collect();
