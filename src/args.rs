@@ -90,7 +90,8 @@ fn parse_cpus(text: &str) -> Result<CpuList, String> {
 }
 
 fn bytes(text: &str) -> Result<u64, String> {
-    parse_bytes(text).ok_or_else(|| format!("expected bytes, as in 100000, 512mb or 4gb, not '{text}'"))
+    parse_bytes(text)
+        .ok_or_else(|| format!("expected bytes, as in 100000, 512mb or 4gb, not '{text}'"))
 }
 
 #[cfg(test)]
@@ -100,8 +101,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command_for_update().debug_assert();
-        Cli::command().debug_assert();
+        <Cli as CommandFactory>::command().debug_assert();
     }
 
     #[test]

@@ -64,7 +64,11 @@ impl ShardView {
         }
         for (name, help, counts) in [
             ("command_calls", "Calls of each command.", &self.control.shard_stats.calls),
-            ("command_failures", "Calls that ended in an error.", &self.control.shard_stats.failed_calls),
+            (
+                "command_failures",
+                "Calls that ended in an error.",
+                &self.control.shard_stats.failed_calls,
+            ),
         ] {
             family(page, name, true, help);
             for (spec, count) in COMMANDS.iter().zip(counts.all()) {

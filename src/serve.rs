@@ -44,11 +44,8 @@ pub(crate) fn run(options: ServeOptions) -> Result<(), String> {
     let resp_address = address_of(&resp)?;
     let admin = net::listen_on(options.admin)?;
     let admin_address = address_of(&admin)?;
-    let settings = Settings {
-        port: resp_address.port(),
-        bind: resp_address.ip().to_string(),
-        ..settings
-    };
+    let settings =
+        Settings { port: resp_address.port(), bind: resp_address.ip().to_string(), ..settings };
     let control = Arc::new(Control::default());
     let setup = Setup {
         listener: OwnedFd::from(resp),
@@ -205,7 +202,8 @@ fn facts(choice: &Choice, port: u16) -> Result<NodeFacts, String> {
         pid: std::process::id(),
         run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
         started: since_1970.as_secs(),
-        executable: std::env::current_exe().map_or_else(|_| String::new(), |p| p.display().to_string()),
+        executable: std::env::current_exe()
+            .map_or_else(|_| String::new(), |p| p.display().to_string()),
         os: format!(
             "{} {} {}",
             part(system.sysname()),

@@ -10,10 +10,10 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use support::Node;
 use support::conversation;
 use support::format;
 use support::peer::{Kind, Peer};
-use support::Node;
 
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conversations");
@@ -70,8 +70,7 @@ fn every_file_says_where_it_comes_from_and_reads_back() {
 /// A command is listed only when a conversation shows that a real server answers alike.
 #[test]
 fn every_command_has_a_conversation() {
-    let text: String =
-        files().iter().map(|path| fs::read_to_string(path).expect("read")).collect();
+    let text: String = files().iter().map(|path| fs::read_to_string(path).expect("read")).collect();
     let file = format::parse(&text);
     let mut spoken = std::collections::BTreeSet::new();
     for step in file.sections.iter().flat_map(|section| &section.steps) {
@@ -83,8 +82,7 @@ fn every_command_has_a_conversation() {
             }
         }
     }
-    let mut missing: Vec<&str> =
-        shards::command::COMMANDS.iter().map(|spec| spec.name).collect();
+    let mut missing: Vec<&str> = shards::command::COMMANDS.iter().map(|spec| spec.name).collect();
     missing.retain(|name| !spoken.contains(*name));
     assert!(missing.is_empty(), "no conversation has: {missing:?}");
 }

@@ -40,7 +40,10 @@ fn imports(package: &Value) -> BTreeSet<String> {
 }
 
 /// Edges that `allowed` does not have, as `from -> to`.
-fn forbidden(found: &BTreeMap<String, BTreeSet<String>>, allowed: &[(&str, &[&str])]) -> Vec<String> {
+fn forbidden(
+    found: &BTreeMap<String, BTreeSet<String>>,
+    allowed: &[(&str, &[&str])],
+) -> Vec<String> {
     let mut edges = Vec::new();
     for (from, imports) in found {
         let Some((_, may)) = allowed.iter().find(|(name, _)| name == from) else {
@@ -48,7 +51,9 @@ fn forbidden(found: &BTreeMap<String, BTreeSet<String>>, allowed: &[(&str, &[&st
             continue;
         };
         let ours = imports.iter().filter(|to| allowed.iter().any(|(name, _)| name == to));
-        edges.extend(ours.filter(|to| !may.contains(&to.as_str())).map(|to| format!("{from} -> {to}")));
+        edges.extend(
+            ours.filter(|to| !may.contains(&to.as_str())).map(|to| format!("{from} -> {to}")),
+        );
     }
     edges
 }
@@ -81,8 +86,13 @@ fn an_edge_against_the_direction_is_seen() {
 #[test]
 fn shards_reads_no_clock_and_opens_nothing() {
     const NEVER: [&str; 7] = [
-        "std::net::TcpStream", "std::net::TcpListener", "std::thread::spawn", "Instant::now",
-        "SystemTime::now", "std::fs", "thread_rng",
+        "std::net::TcpStream",
+        "std::net::TcpListener",
+        "std::thread::spawn",
+        "Instant::now",
+        "SystemTime::now",
+        "std::fs",
+        "thread_rng",
     ];
     let mut seen = 0;
     let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shards/src")];

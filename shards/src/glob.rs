@@ -106,7 +106,11 @@ mod tests {
             ("", "", true),
             ("", "a", false),
         ] {
-            assert_eq!(matches(pattern.as_bytes(), text.as_bytes(), false), expect, "{pattern} {text}");
+            assert_eq!(
+                matches(pattern.as_bytes(), text.as_bytes(), false),
+                expect,
+                "{pattern} {text}"
+            );
         }
         assert!(matches(b"HELLO*[A-C]", b"hello-b", true));
     }

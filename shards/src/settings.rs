@@ -219,7 +219,8 @@ pub const PARAMETERS: &[Parameter] = &[
         "tcp-keepalive",
         |s| s.tcp_keepalive.to_string(),
         |s, text| {
-            s.tcp_keepalive = whole(text, 0, "argument must be between 0 and 2147483647 inclusive")?;
+            s.tcp_keepalive =
+                whole(text, 0, "argument must be between 0 and 2147483647 inclusive")?;
             Ok(())
         },
         "Seconds between keep-alive probes of new connections; 0 for none.",
@@ -243,13 +244,11 @@ fn set_output_limit(settings: &mut Settings, text: &str) -> Result<(), Refusal> 
     }
     let mut limit = settings.output_limit;
     for class in words.chunks(4) {
-        let numbers = (
-            parse_bytes(class[1]),
-            parse_bytes(class[2]),
-            class[3].parse::<u32>().ok(),
-        );
+        let numbers = (parse_bytes(class[1]), parse_bytes(class[2]), class[3].parse::<u32>().ok());
         let (Some(hard), Some(soft), Some(soft_seconds)) = numbers else {
-            return Err("Error in hard, soft or soft_seconds setting in buffer limit configuration.");
+            return Err(
+                "Error in hard, soft or soft_seconds setting in buffer limit configuration.",
+            );
         };
         match class[0].to_ascii_lowercase().as_str() {
             "normal" => limit = OutputLimit { hard, soft, soft_seconds },
@@ -307,7 +306,9 @@ mod tests {
             let parameter = parameter(name).unwrap();
             parameter.set.unwrap()(&mut settings, value).unwrap();
             assert_eq!((parameter.get)(&settings), shown, "{name}");
-            assert!(name == "requirepass" || parameter.set.unwrap()(&mut settings, "nonsense").is_err());
+            assert!(
+                name == "requirepass" || parameter.set.unwrap()(&mut settings, "nonsense").is_err()
+            );
         }
     }
 }

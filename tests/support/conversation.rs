@@ -4,22 +4,25 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::Client;
 use super::format::{self, Exchange, File, Section, Step};
 use super::resp::{self, Value};
-use super::Client;
 
 /// Plays a file in both protocols; one line for every reply that is another than written.
 pub fn check(file: &File, addr: SocketAddr) -> Vec<String> {
     let mut wrong = Vec::new();
     let sections = file.sections.iter();
-    for (section, protocol) in sections.flat_map(|section| protocols(section).map(move |p| (section, p))) {
+    for (section, protocol) in
+        sections.flat_map(|section| protocols(section).map(move |p| (section, p)))
+    {
         play(section, protocol, addr, &mut |exchange, reply| {
             let expected = &exchange.expected;
             let third = expected.resp3.as_ref().filter(|_| protocol == 3);
             let Some(wanted) = third.or(expected.resp2.as_ref()) else {
                 panic!("line {}: no reply written; record the file", exchange.line);
             };
-            let same = if expected.pattern { format::matches(wanted, reply) } else { wanted == reply };
+            let same =
+                if expected.pattern { format::matches(wanted, reply) } else { wanted == reply };
             if !same {
                 wrong.push(format!(
                     "line {} (RESP{protocol}, {}): {}\n  expected {wanted}\n  got      {reply}",
@@ -59,12 +62,7 @@ fn protocols(section: &Section) -> impl Iterator<Item = u8> + use<> {
     [2, 3].into_iter().filter(move |p| only.is_none_or(|only| only == *p))
 }
 
-fn play(
-    section: &Section,
-    protocol: u8,
-    addr: SocketAddr,
-    heard: &mut dyn FnMut(&Exchange, &str),
-) {
+fn play(section: &Section, protocol: u8, addr: SocketAddr, heard: &mut dyn FnMut(&Exchange, &str)) {
     let mut connections: BTreeMap<&str, Client> = BTreeMap::new();
     assert_eq!(Client::connect(addr).call("FLUSHALL"), Value::ok());
     for step in &section.steps {

@@ -98,7 +98,8 @@ fn take(section: &mut Section, line: &str, number: usize) {
         let ms = ms.parse().unwrap_or_else(|_| panic!("line {number}: milliseconds"));
         return section.steps.push(Step::Wait { ms });
     }
-    let reply = line.strip_prefix("3<").map(|r| (true, r)).or(line.strip_prefix('<').map(|r| (false, r)));
+    let reply =
+        line.strip_prefix("3<").map(|r| (true, r)).or(line.strip_prefix('<').map(|r| (false, r)));
     if let Some((third, rest)) = reply {
         let Some(Step::Exchange(exchange)) =
             section.steps.iter_mut().rev().find(|step| matches!(step, Step::Exchange(_)))

@@ -30,11 +30,12 @@ pub fn spawn(listener: TcpListener, source: Arc<dyn Source>) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     std::thread::Builder::new().name("admin".into()).spawn(move || {
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            axum::serve(listener, router(source)).await
-        })
-        .unwrap_or_else(|error| tracing::error!(%error, "the admin port has failed"));
+        runtime
+            .block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                axum::serve(listener, router(source)).await
+            })
+            .unwrap_or_else(|error| tracing::error!(%error, "the admin port has failed"));
     })?;
     Ok(())
 }

@@ -85,7 +85,8 @@ impl<D: Driver> CacheServer<D> {
         now: Now,
     ) -> Flow {
         // Only these commands look at the node around the shard.
-        let looks = spec.is_some_and(|spec| matches!(spec.group, Group::Server | Group::Connection));
+        let looks =
+            spec.is_some_and(|spec| matches!(spec.group, Group::Server | Group::Connection));
         let own = if looks { traffic(conn, &self.driver) } else { Traffic::default() };
         let bytes = match queued.source {
             Source::Loan(loan) => self.driver.bytes(loan),

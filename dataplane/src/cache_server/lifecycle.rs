@@ -65,9 +65,12 @@ impl<D: Driver> CacheServer<D> {
         self.stats.refused_descriptors.add(1);
         if self.now.mono.since(self.complained).0 >= Nanos::SECOND.0 {
             self.complained = self.now.mono;
-            let full = [Errno::MFILE, Errno::NFILE].contains(&Errno::from_io_error(error).unwrap_or(Errno::IO));
+            let full = [Errno::MFILE, Errno::NFILE]
+                .contains(&Errno::from_io_error(error).unwrap_or(Errno::IO));
             if full {
-                tracing::warn!("out of file descriptors: clients wait; raise `ulimit -n` or LimitNOFILE");
+                tracing::warn!(
+                    "out of file descriptors: clients wait; raise `ulimit -n` or LimitNOFILE"
+                );
             } else {
                 tracing::warn!(%error, "accepting failed");
             }
@@ -79,7 +82,8 @@ impl<D: Driver> CacheServer<D> {
         let Some(place) = self.conns.get_mut(key.index as usize) else { return };
         let Some(mut conn) = place.take_if(|conn| conn.key == key) else { return };
         conn.ended = true;
-        let done = conn.lingering || conn.is_idle() || conn.gate.is_open() && conn.batched_nothing();
+        let done =
+            conn.lingering || conn.is_idle() || conn.gate.is_open() && conn.batched_nothing();
         self.conns[key.index as usize] = Some(conn);
         if done {
             self.end_if_done(key);
@@ -152,8 +156,13 @@ impl<D: Driver> CacheServer<D> {
 
     /// Lets go of all clients with nothing under way; `true` when none is left.
     fn drain(&mut self) -> bool {
-        let keys: Vec<ConnKey> =
-            self.conns.iter().flatten().filter(|conn| conn.closing.is_none()).map(|c| c.key).collect();
+        let keys: Vec<ConnKey> = self
+            .conns
+            .iter()
+            .flatten()
+            .filter(|conn| conn.closing.is_none())
+            .map(|c| c.key)
+            .collect();
         for key in keys {
             let Some(conn) = self.conn(key) else { continue };
             let halfway = conn.session.transaction.is_some() && conn.input.is_empty();

@@ -207,8 +207,12 @@ impl<D: Driver> CacheServer<D> {
         let tick = self.shard.store.tick(self.now, TICK_BUDGET);
         let end = clock::monotonic();
         if self.requests > 0 {
-            let spent =
-                [parsed.since(start), executed.since(parsed), end.since(executed), end.since(start)];
+            let spent = [
+                parsed.since(start),
+                executed.since(parsed),
+                end.since(executed),
+                end.since(start),
+            ];
             self.stages.record(spent, self.requests);
         }
         self.stats.turns.add(1);

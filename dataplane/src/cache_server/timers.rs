@@ -77,7 +77,9 @@ impl<D: Driver> CacheServer<D> {
             .conns
             .iter()
             .flatten()
-            .filter(|conn| conn.closing.is_none() && now.since(conn.session.last_seen.mono).0 >= timeout)
+            .filter(|conn| {
+                conn.closing.is_none() && now.since(conn.session.last_seen.mono).0 >= timeout
+            })
             .map(|conn| conn.key)
             .collect();
         for key in idle {

@@ -43,8 +43,7 @@ pub fn listen_on(address: SocketAddr) -> Result<TcpListener, String> {
 }
 
 fn try_listen(address: SocketAddr) -> io::Result<OwnedFd> {
-    let family =
-        if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let fd = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_reuseaddr(&fd, true)?;
     bind(&fd, &address)?;

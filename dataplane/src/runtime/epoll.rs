@@ -337,11 +337,8 @@ impl Driver for Epoll {
         };
         let mut ready = std::mem::take(&mut self.ready);
         ready.clear();
-        let waited = epoll::wait(
-            &self.set,
-            rustix::buffer::spare_capacity(&mut ready),
-            timeout.as_ref(),
-        );
+        let waited =
+            epoll::wait(&self.set, rustix::buffer::spare_capacity(&mut ready), timeout.as_ref());
         if let Err(errno) = waited
             && errno != Errno::INTR
         {

@@ -21,9 +21,8 @@ pub struct Stages {
 
 impl Default for Stages {
     fn default() -> Self {
-        let empty = || {
-            Histogram::new_with_bounds(1, LONGEST_NS, 2).expect("the bounds are in order")
-        };
+        let empty =
+            || Histogram::new_with_bounds(1, LONGEST_NS, 2).expect("the bounds are in order");
         Self { histograms: std::array::from_fn(|_| empty()) }
     }
 }

@@ -24,9 +24,8 @@ pub(super) fn config_get(c: &mut Context<'_>) -> Done {
 }
 
 pub(super) fn config_set(c: &mut Context<'_>) -> Done {
-    if c.args.len() % 2 != 0 {
-        let text = "ERR wrong number of arguments for 'config|set' command";
-        return Err(CommandError::Text(text));
+    if !c.args.len().is_multiple_of(2) {
+        return Err(CommandError::Syntax);
     }
     // All or nothing: the settings in force change only when every pair was taken.
     let mut settings = c.shard.settings.clone();
@@ -34,13 +33,13 @@ pub(super) fn config_set(c: &mut Context<'_>) -> Done {
     for n in (2..c.args.len()).step_by(2) {
         let name = String::from_utf8_lossy(c.args.at(n)).into_owned();
         let Some(parameter) = parameter(&name) else {
-            let text = format!(
-                "ERR Unknown option or number of arguments for CONFIG SET - '{name}'"
-            );
+            let text =
+                format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'");
             return Err(CommandError::Other(text));
         };
         let refuse = |why: &str| {
-            let text = format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}");
+            let text =
+                format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}");
             CommandError::Other(text)
         };
         if seen.contains(&parameter.name) {

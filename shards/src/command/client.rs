@@ -30,7 +30,11 @@ pub(super) fn id(c: &mut Context<'_>) -> Done {
 }
 
 pub(super) fn getname(c: &mut Context<'_>) -> Done {
-    if c.session.name.is_empty() { c.reply.null() } else { c.reply.bulk(&c.session.name) }
+    if c.session.name.is_empty() {
+        c.reply.null()
+    } else {
+        c.reply.bulk(&c.session.name)
+    }
     Ok(())
 }
 
@@ -73,11 +77,9 @@ fn describe(session: &Session, traffic: Traffic, now: Now) -> Vec<u8> {
     let age = now.mono.since(session.created.mono).0 / 1_000_000_000;
     let idle = now.mono.since(session.last_seen.mono).0 / 1_000_000_000;
     let mut flags = String::new();
-    for (on, flag) in [
-        (session.transaction.is_some(), 'x'),
-        (session.no_evict, 'e'),
-        (session.no_touch, 'T'),
-    ] {
+    for (on, flag) in
+        [(session.transaction.is_some(), 'x'), (session.no_evict, 'e'), (session.no_touch, 'T')]
+    {
         if on {
             flags.push(flag);
         }
@@ -177,7 +179,7 @@ pub(super) fn list(c: &mut Context<'_>) -> Done {
         }
         (Some(word), 4..) if word.eq_ignore_ascii_case(b"id") => {
             for text in c.args.from(3) {
-                filter.ids.push(client_number(text).ok_or(CommandError::Text("ERR Invalid client ID"))?);
+                filter.ids.push(client_number(text)?);
             }
         }
         _ => return Err(CommandError::Syntax),
@@ -198,8 +200,12 @@ pub(super) fn list(c: &mut Context<'_>) -> Done {
     Ok(())
 }
 
-fn client_number(text: &[u8]) -> Option<u64> {
-    number::integer(text).filter(|id| *id > 0).map(|id| id as u64)
+fn client_number(text: &[u8]) -> Result<u64, CommandError> {
+    match number::integer(text) {
+        None => Err(CommandError::Syntax),
+        Some(id) if id <= 0 => Err(CommandError::Text("ERR client-id should be greater than 0")),
+        Some(id) => Ok(id as u64),
+    }
 }
 
 fn yes_or_no(word: &[u8]) -> Result<bool, CommandError> {
@@ -221,8 +227,7 @@ fn kill_filter(c: &Context<'_>) -> Result<Filter, CommandError> {
         };
         match word.to_ascii_lowercase().as_slice() {
             b"id" => {
-                let bad = CommandError::Text("ERR client-id should be greater than 0");
-                filter.ids = vec![client_number(value).ok_or(bad)?];
+                filter.ids = vec![client_number(value)?];
             }
             b"addr" => filter.peer = Some(value.to_vec()),
             b"laddr" => filter.local = Some(value.to_vec()),
@@ -237,9 +242,8 @@ fn kill_filter(c: &Context<'_>) -> Result<Filter, CommandError> {
                 filter.other_kind = !client_kind(value).ok_or_else(|| unknown_kind(value))?;
             }
             b"maxage" => {
-                let age = number::integer(value).ok_or(CommandError::Text(
-                    "ERR maxage is not an integer or out of range",
-                ))?;
+                let age = number::integer(value)
+                    .ok_or(CommandError::Text("ERR maxage is not an integer or out of range"))?;
                 if age <= 0 {
                     return Err(CommandError::Text("ERR maxage should be greater than 0"));
                 }

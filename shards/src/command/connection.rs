@@ -93,10 +93,14 @@ pub(super) fn hello(c: &mut Context<'_>) -> Done {
             credentials = Some((c.args.at(n + 1), c.args.at(n + 2)));
             n += 3;
         } else if word.eq_ignore_ascii_case(b"setname") && n + 1 < c.args.len() {
-            name = Some(valid_name(c.args.at(n + 1), "ERR Client names cannot contain spaces, newlines or special characters.")?);
+            name = Some(valid_name(
+                c.args.at(n + 1),
+                "ERR Client names cannot contain spaces, newlines or special characters.",
+            )?);
             n += 2;
         } else {
-            let text = format!("ERR Syntax error in HELLO option '{}'", String::from_utf8_lossy(word));
+            let text =
+                format!("ERR Syntax error in HELLO option '{}'", String::from_utf8_lossy(word));
             return Err(CommandError::Other(text));
         }
     }

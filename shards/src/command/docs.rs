@@ -20,7 +20,10 @@ pub fn reference_markdown() -> String {
         let name = group.name();
         let title = name[..1].to_uppercase() + &name[1..];
         // Writing to a string cannot fail.
-        let _ = write!(page, "\n## {title}\n\n| command | does | cost | since |\n| --- | --- | --- | --- |\n");
+        let _ = write!(
+            page,
+            "\n## {title}\n\n| command | does | cost | since |\n| --- | --- | --- | --- |\n"
+        );
         let shown = |spec: &&CommandSpec| spec.group == group && !spec.flags.has(Flags::CONTAINER);
         for spec in COMMANDS.iter().filter(shown) {
             let name = spec.name.to_uppercase().replace('|', " ");
@@ -50,6 +53,9 @@ mod tests {
             std::fs::write(path, &page).unwrap();
         }
         let stored = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(stored == page, "docs/COMMANDS.md is stale: CORELANE_UPDATE=1 cargo test -p shards");
+        assert!(
+            stored == page,
+            "docs/COMMANDS.md is stale: CORELANE_UPDATE=1 cargo test -p shards"
+        );
     }
 }

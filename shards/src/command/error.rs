@@ -48,14 +48,10 @@ impl CommandError {
             Self::NotPositive => "ERR value is out of range, must be positive".into(),
             Self::NoSuchKey => "ERR no such key".into(),
             Self::Overflow => "ERR increment or decrement would overflow".into(),
-            Self::TooLong => {
-                "ERR string exceeds maximum allowed size (proto-max-bulk-len)".into()
-            }
+            Self::TooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)".into(),
             Self::ExpireTime(command) => format!("ERR invalid expire time in '{command}' command"),
             Self::DbIndex => "ERR DB index is out of range".into(),
-            Self::OutOfMemory => {
-                "OOM command not allowed when used memory > 'maxmemory'.".into()
-            }
+            Self::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.".into(),
             Self::System => "OOM the system has no memory left for this value".into(),
             Self::Other(text) => text.clone(),
             Self::Text(text) => (*text).into(),

@@ -31,7 +31,11 @@ impl<'a> Context<'a> {
         let touch = self.touch();
         let found = self.shard.store.get(self.session.db, key, self.now, touch);
         let stats = &self.shard.stats;
-        if found.is_some() { stats.keyspace_hits.add(1) } else { stats.keyspace_misses.add(1) }
+        if found.is_some() {
+            stats.keyspace_hits.add(1)
+        } else {
+            stats.keyspace_misses.add(1)
+        }
         found
     }
 
@@ -40,7 +44,11 @@ impl<'a> Context<'a> {
         let touch = self.touch();
         let found = self.shard.store.get(self.session.db, key, self.now, touch);
         let stats = &self.shard.stats;
-        if found.is_some() { stats.keyspace_hits.add(1) } else { stats.keyspace_misses.add(1) }
+        if found.is_some() {
+            stats.keyspace_hits.add(1)
+        } else {
+            stats.keyspace_misses.add(1)
+        }
         let hit = found.is_some();
         self.reply.value_or_null(found);
         hit
@@ -107,7 +115,11 @@ pub(super) fn set(c: &mut Context<'_>) -> Done {
     };
     if get {
         let stats = &c.shard.stats;
-        if old.is_some() { stats.keyspace_hits.add(1) } else { stats.keyspace_misses.add(1) }
+        if old.is_some() {
+            stats.keyspace_hits.add(1)
+        } else {
+            stats.keyspace_misses.add(1)
+        }
         c.reply.value_or_null(old);
     }
     if !holds {
@@ -210,7 +222,7 @@ pub(super) fn mget(c: &mut Context<'_>) -> Done {
 }
 
 fn check_pairs(c: &Context<'_>) -> Done {
-    if c.args.len() % 2 == 0 {
+    if c.args.len().is_multiple_of(2) {
         let name = c.spec.name;
         let text = format!("ERR wrong number of arguments for '{name}' command");
         return Err(CommandError::Other(text));
@@ -306,4 +318,3 @@ fn range(bytes: &[u8], from: i64, to: i64) -> &[u8] {
     }
     &bytes[from as usize..=to as usize]
 }
-

@@ -137,7 +137,13 @@ impl Store {
                     EvictionPolicy::VolatileTtl => u64::MAX - expiry.map_or(u64::MAX, |at| at.0),
                     _ => noise ^ found.at.short().rotate_left(17),
                 };
-                candidates.offer(Candidate { db: number, at: found.at, loc: found.loc, last_use, score });
+                candidates.offer(Candidate {
+                    db: number,
+                    at: found.at,
+                    loc: found.loc,
+                    last_use,
+                    score,
+                });
             });
         }
     }

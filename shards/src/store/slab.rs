@@ -184,10 +184,7 @@ impl Slab {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a prefetch reads nothing that the program can see and never faults.
             unsafe {
-                std::arch::x86_64::_mm_prefetch(
-                    address.cast(),
-                    std::arch::x86_64::_MM_HINT_T0,
-                );
+                std::arch::x86_64::_mm_prefetch(address.cast(), std::arch::x86_64::_MM_HINT_T0);
             }
             #[cfg(not(target_arch = "x86_64"))]
             let _ = address;

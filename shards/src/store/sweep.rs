@@ -77,7 +77,13 @@ impl Sweeper {
             return;
         }
         for walk in &mut self.walks {
-            walk.db = if walk.db == a { b } else if walk.db == b { a } else { walk.db };
+            walk.db = if walk.db == a {
+                b
+            } else if walk.db == b {
+                a
+            } else {
+                walk.db
+            };
             // What was met so far stays true: the slot moved with its database.
         }
         for db in [a, b] {

@@ -109,7 +109,8 @@ impl BufferRing {
         let slot = usize::from(self.tail & (self.count - 1));
         let address = self.address(id) as u64;
         // SAFETY: slot < count; the kernel reads no descriptor at or beyond the tail.
-        let entry = unsafe { &mut *self.descriptors.start.as_ptr().cast::<BufRingEntry>().add(slot) };
+        let entry =
+            unsafe { &mut *self.descriptors.start.as_ptr().cast::<BufRingEntry>().add(slot) };
         entry.set_addr(address);
         entry.set_len(self.size as u32);
         entry.set_bid(id);

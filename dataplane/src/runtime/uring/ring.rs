@@ -90,7 +90,8 @@ impl Ring {
             Wait::Poll => self.enter(0),
             Wait::Forever => self.ring.submit_and_wait(1),
             Wait::AtMost(ns) => {
-                let span = Timespec::new().sec(ns / 1_000_000_000).nsec((ns % 1_000_000_000) as u32);
+                let span =
+                    Timespec::new().sec(ns / 1_000_000_000).nsec((ns % 1_000_000_000) as u32);
                 let args = SubmitArgs::new().timespec(&span);
                 self.ring.submitter().submit_with_args(1, &args)
             }
