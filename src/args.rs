@@ -101,8 +101,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command_for_update().debug_assert();
-        Cli::command().debug_assert();
+        <Cli as CommandFactory>::command().debug_assert();
     }
 
     #[test]

@@ -215,6 +215,9 @@ impl Extended {
             [b'+', rest @ ..] => (false, rest),
             rest => (false, rest),
         };
+        if let [b'0', b'x' | b'X', digits @ ..] = rest {
+            return hexadecimal(negative, digits);
+        }
         let (number, exponent) = match rest.iter().position(|b| matches!(b, b'e' | b'E')) {
             Some(at) => (&rest[..at], signed_exponent(&rest[at + 1..])?),
             None => (rest, 0),
@@ -281,6 +284,43 @@ impl Extended {
         b.subtract(&a);
         Self::round(other.negative, &b, base, false)
     }
+}
+
+/// Whether a text is an infinity to `strtold`.
+pub fn is_infinity(text: &[u8]) -> bool {
+    let unsigned = match text {
+        [b'-' | b'+', rest @ ..] => rest,
+        rest => rest,
+    };
+    unsigned.eq_ignore_ascii_case(b"inf") || unsigned.eq_ignore_ascii_case(b"infinity")
+}
+
+/// A hexadecimal number with an optional point and power of two: `1.8p3`.
+fn hexadecimal(negative: bool, text: &[u8]) -> Option<Extended> {
+    let (digits, mut exponent) = match text.iter().position(|b| matches!(b, b'p' | b'P')) {
+        Some(at) => (&text[..at], signed_exponent(&text[at + 1..])?),
+        None => (text, 0),
+    };
+    let (mut big, mut point, mut any) = (Big(Vec::new()), false, false);
+    for byte in digits {
+        match (*byte as char).to_digit(16) {
+            Some(digit) => {
+                any = true;
+                big.scale(16, 0);
+                big.add(&Big::of(u64::from(digit)));
+                exponent -= if point { 4 } else { 0 };
+            }
+            None if *byte == b'.' && !point => point = true,
+            None => return None,
+        }
+    }
+    if !any {
+        return None;
+    }
+    if big.is_zero() || exponent < -40_000 {
+        return Some(Extended { negative, mantissa: 0, exponent: 0 });
+    }
+    Extended::round(negative, &big, exponent, false)
 }
 
 /// The decimal exponent behind the `e`; absurd ones are cut to what decides anyway.
@@ -375,6 +415,7 @@ mod tests {
             ("0", "1e-18", "0"),
             ("1", "1e-17", "1.00000000000000001"),
             ("123456789012345678", "0.1", "123456789012345678.1015625"),
+            ("0x10", "0x.8p1", "17"),
             ("1e30", "0", "1000000000000000000024696061952"),
         ] {
             let sum = Extended::parse(a.as_bytes()).unwrap();
@@ -384,7 +425,7 @@ mod tests {
         assert!(Extended::parse(b"1e5000").is_none());
         let largest = Extended::parse(b"1.1e4932").unwrap();
         assert!(largest.plus(largest).is_none());
-        for bad in ["", "-", ".", "e5", "1e", "1x", " 1", "nan", "inf", "0x10", "1.2.3"] {
+        for bad in ["", "-", ".", "e5", "1e", "1x", " 1", "nan", "inf", "0x", "0x1p", "1.2.3"] {
             assert!(Extended::parse(bad.as_bytes()).is_none(), "{bad:?}");
         }
     }

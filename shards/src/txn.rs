@@ -9,31 +9,35 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::ids::{ClientId, DbId};
-use crate::store::KeyHash;
+use crate::store::{Key, KeyHash};
+
+/// Database, slot and tag, and the key itself.
+type WatchedKey = (DbId, u64, Box<[u8]>);
 
 /// See the module's text.
 #[derive(Debug, Default)]
 pub struct WatchTable {
     watchers: HashMap<(DbId, u64), Vec<ClientId>>,
-    watched: HashMap<ClientId, Vec<(DbId, u64)>>,
+    watched: HashMap<ClientId, Vec<WatchedKey>>,
     broken: HashSet<ClientId>,
 }
 
 impl WatchTable {
     /// Starts watching a key.
-    pub fn watch(&mut self, client: ClientId, db: DbId, at: KeyHash) {
+    pub fn watch(&mut self, client: ClientId, db: DbId, key: Key<'_>) {
         let keys = self.watched.entry(client).or_default();
-        let key = (db, at.short());
-        if !keys.contains(&key) {
-            keys.push(key);
-            self.watchers.entry(key).or_default().push(client);
+        let short = key.at.short();
+        if !keys.iter().any(|(d, _, bytes)| *d == db && **bytes == *key.bytes) {
+            keys.push((db, short, key.bytes.into()));
+            self.watchers.entry((db, short)).or_default().push(client);
         }
     }
 
     /// Forgets all watches of a client, broken or not.
     pub fn unwatch(&mut self, client: ClientId) {
         self.broken.remove(&client);
-        for key in self.watched.remove(&client).unwrap_or_default() {
+        for (db, short, _) in self.watched.remove(&client).unwrap_or_default() {
+            let key = (db, short);
             if let Some(watchers) = self.watchers.get_mut(&key) {
                 watchers.retain(|other| *other != client);
                 if watchers.is_empty() {
@@ -57,11 +61,12 @@ impl WatchTable {
         }
     }
 
-    /// A whole database has changed, as by FLUSHDB or SWAPDB.
-    pub fn touch_db(&mut self, db: DbId) {
-        for ((watched, _), watchers) in &self.watchers {
-            if *watched == db {
-                self.broken.extend(watchers);
+    /// A whole database has changed, as by FLUSHDB or SWAPDB: breaks the watches of those
+    /// keys for which `changed` holds.
+    pub fn touch_db(&mut self, db: DbId, changed: impl Fn(&[u8]) -> bool) {
+        for (client, keys) in &self.watched {
+            if keys.iter().any(|(watched, _, key)| *watched == db && changed(key)) {
+                self.broken.insert(*client);
             }
         }
     }

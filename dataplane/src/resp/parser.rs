@@ -256,7 +256,6 @@ impl Parser {
 
     /// The decimal after the type byte and the offset after its CRLF, when all is there.
     /// `Some((None, _))` is a line that is no number.
-    #[expect(clippy::type_complexity, reason = "read in two places only")]
     fn number(
         &self,
         input: &[u8],

@@ -24,9 +24,8 @@ pub(super) fn config_get(c: &mut Context<'_>) -> Done {
 }
 
 pub(super) fn config_set(c: &mut Context<'_>) -> Done {
-    if c.args.len() % 2 != 0 {
-        let text = "ERR wrong number of arguments for 'config|set' command";
-        return Err(CommandError::Text(text));
+    if !c.args.len().is_multiple_of(2) {
+        return Err(CommandError::Syntax);
     }
     // All or nothing: the settings in force change only when every pair was taken.
     let mut settings = c.shard.settings.clone();

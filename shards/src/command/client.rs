@@ -179,9 +179,7 @@ pub(super) fn list(c: &mut Context<'_>) -> Done {
         }
         (Some(word), 4..) if word.eq_ignore_ascii_case(b"id") => {
             for text in c.args.from(3) {
-                filter
-                    .ids
-                    .push(client_number(text).ok_or(CommandError::Text("ERR Invalid client ID"))?);
+                filter.ids.push(client_number(text)?);
             }
         }
         _ => return Err(CommandError::Syntax),
@@ -202,8 +200,12 @@ pub(super) fn list(c: &mut Context<'_>) -> Done {
     Ok(())
 }
 
-fn client_number(text: &[u8]) -> Option<u64> {
-    number::integer(text).filter(|id| *id > 0).map(|id| id as u64)
+fn client_number(text: &[u8]) -> Result<u64, CommandError> {
+    match number::integer(text) {
+        None => Err(CommandError::Syntax),
+        Some(id) if id <= 0 => Err(CommandError::Text("ERR client-id should be greater than 0")),
+        Some(id) => Ok(id as u64),
+    }
 }
 
 fn yes_or_no(word: &[u8]) -> Result<bool, CommandError> {
@@ -225,8 +227,7 @@ fn kill_filter(c: &Context<'_>) -> Result<Filter, CommandError> {
         };
         match word.to_ascii_lowercase().as_slice() {
             b"id" => {
-                let bad = CommandError::Text("ERR client-id should be greater than 0");
-                filter.ids = vec![client_number(value).ok_or(bad)?];
+                filter.ids = vec![client_number(value)?];
             }
             b"addr" => filter.peer = Some(value.to_vec()),
             b"laddr" => filter.local = Some(value.to_vec()),

@@ -21,7 +21,8 @@ pub(super) enum ExpiryOption {
 impl ExpiryOption {
     /// EX, PX, EXAT or PXAT.
     pub(super) fn of(word: &[u8]) -> Option<fn(usize) -> Self> {
-        let options: [(&[u8], fn(usize) -> Self); 4] = [
+        type Named = (&'static [u8], fn(usize) -> ExpiryOption);
+        let options: [Named; 4] = [
             (b"ex", Self::Seconds),
             (b"px", Self::Milliseconds),
             (b"exat", Self::AtSeconds),

@@ -36,7 +36,7 @@ pub(super) fn info(c: &mut Context<'_>) -> Done {
     for name in c.args.from(2) {
         match find(name) {
             Some(spec) => describe(c.reply, spec),
-            None => c.reply.null_array(),
+            None => c.reply.null(),
         }
     }
     Ok(())
@@ -56,42 +56,51 @@ fn describe(reply: &mut Reply, spec: &'static CommandSpec) {
     reply.integer(spec.keys.last.into());
     reply.integer(spec.keys.step.into());
     names(reply, &spec.categories());
-    reply.array(0); // tips
+    reply.array(spec.tips.len());
+    spec.tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
     key_specs(reply, spec);
     reply.array(spec.subcommands().count());
     spec.subcommands().for_each(|sub| describe(reply, sub));
 }
 
 fn key_specs(reply: &mut Reply, spec: &CommandSpec) {
-    if spec.keys.first == 0 {
-        return reply.array(0);
+    let several = spec.uses.len() > 1;
+    reply.set(spec.uses.len());
+    for (n, uses) in spec.uses.iter().enumerate() {
+        let first = i64::from(spec.keys.first) + n as i64;
+        let last = match spec.keys.last {
+            _ if several => 0,
+            last if last < 0 => i64::from(last),
+            last => i64::from(last) - first,
+        };
+        reply.map(3);
+        reply.bulk(b"flags");
+        key_flags(reply, uses);
+        reply.bulk(b"begin_search");
+        reply.map(2);
+        reply.bulk(b"type");
+        reply.bulk(b"index");
+        reply.bulk(b"spec");
+        reply.map(1);
+        reply.bulk(b"index");
+        reply.integer(first);
+        reply.bulk(b"find_keys");
+        reply.map(2);
+        reply.bulk(b"type");
+        reply.bulk(b"range");
+        reply.bulk(b"spec");
+        reply.map(3);
+        let step = i64::from(spec.keys.step);
+        for (name, value) in [("lastkey", last), ("keystep", step), ("limit", 0)] {
+            reply.bulk(name.as_bytes());
+            reply.integer(value);
+        }
     }
-    reply.array(1);
-    reply.map(3);
-    reply.bulk(b"flags");
-    let flags: &[&str] =
-        if spec.flags.has(Flags::WRITE) { &["RW", "UPDATE"] } else { &["RO", "ACCESS"] };
-    reply.set(flags.len());
-    flags.iter().for_each(|flag| reply.simple(flag));
-    reply.bulk(b"begin_search");
-    reply.map(2);
-    reply.bulk(b"type");
-    reply.bulk(b"index");
-    reply.bulk(b"spec");
-    reply.map(1);
-    reply.bulk(b"index");
-    reply.integer(spec.keys.first.into());
-    reply.bulk(b"find_keys");
-    reply.map(2);
-    reply.bulk(b"type");
-    reply.bulk(b"range");
-    reply.bulk(b"spec");
-    reply.map(3);
-    let last = if spec.keys.last < 0 { spec.keys.last } else { spec.keys.last - spec.keys.first };
-    for (name, value) in [("lastkey", last), ("keystep", spec.keys.step), ("limit", 0)] {
-        reply.bulk(name.as_bytes());
-        reply.integer(value.into());
-    }
+}
+
+fn key_flags(reply: &mut Reply, uses: &str) {
+    reply.set(uses.split(' ').count());
+    uses.split(' ').for_each(|flag| reply.simple(flag));
 }
 
 pub(super) fn docs(c: &mut Context<'_>) -> Done {
@@ -237,14 +246,11 @@ pub(super) fn getkeys(c: &mut Context<'_>) -> Done {
 
 pub(super) fn getkeysandflags(c: &mut Context<'_>) -> Done {
     let (spec, numbers) = asked(c)?;
-    let flags: &[&str] =
-        if spec.flags.has(Flags::WRITE) { &["RW", "UPDATE"] } else { &["RO", "ACCESS"] };
     c.reply.array(numbers.len());
-    for n in numbers {
+    for (n, number) in numbers.into_iter().enumerate() {
         c.reply.array(2);
-        c.reply.bulk(c.args.at(n));
-        c.reply.set(flags.len());
-        flags.iter().for_each(|flag| c.reply.simple(flag));
+        c.reply.bulk(c.args.at(number));
+        key_flags(c.reply, spec.uses.get(n).or(spec.uses.last()).copied().unwrap_or("RO"));
     }
     Ok(())
 }

@@ -178,6 +178,11 @@ pub(super) fn scan(c: &mut Context<'_>) -> Done {
                 return Err(CommandError::Syntax);
             }
         } else if word.eq_ignore_ascii_case(b"type") {
+            let known = [&b"string"[..], b"list", b"set", b"zset", b"hash", b"stream"];
+            if !known.iter().any(|name| value.eq_ignore_ascii_case(name)) {
+                let shown = String::from_utf8_lossy(value);
+                return Err(CommandError::Other(format!("ERR unknown type name '{shown}'")));
+            }
             strings = value.eq_ignore_ascii_case(b"string");
         } else {
             return Err(CommandError::Syntax);
@@ -239,19 +244,23 @@ pub(super) fn swapdb(c: &mut Context<'_>) -> Done {
 
 /// The number of an argument's encoding as Redis would name it.
 pub(super) fn object_encoding(c: &mut Context<'_>) -> Done {
-    /// Longest string that Redis keeps in one allocation with its header.
-    const EMBEDDED: usize = 44;
+    /// Key and value of up to so many bytes together share an allocation in Valkey 9
+    /// (object.c, shouldEmbedStringObject): 128 less its administration.
+    const EMBEDDED: usize = 113;
     let (key, db, now) = (c.key(2), c.session.db, c.now);
     let Some(info) = c.shard.store.entry(db, key, now) else {
         c.reply.null();
         return Ok(());
     };
     let value = c.shard.store.get(db, key, now, false).map_or(&b""[..], Value::bytes);
+    let long_key = if key.bytes.len() >= 32 { 2 } else { 0 };
+    let expiry = if info.expiry.is_some() { 8 } else { 0 };
+    let size = value.len() + key.bytes.len() + long_key + expiry;
     let name = if info.modified {
         "raw"
     } else if number::integer(value).is_some() {
         "int"
-    } else if value.len() <= EMBEDDED {
+    } else if size <= EMBEDDED {
         "embstr"
     } else {
         "raw"

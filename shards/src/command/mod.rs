@@ -244,6 +244,14 @@ fn carefully(
         refusal = Some("NOAUTH Authentication required.".into());
     }
     let flow = match (refusal, &mut session.transaction) {
+        (Some(text), Some(_)) if spec.name == "exec" => {
+            let why = text.strip_prefix("ERR ").unwrap_or(&text);
+            let text = format!("EXECABORT Transaction discarded because of: {why}");
+            transaction::forget(shard, session);
+            shard.stats.errors.add(1);
+            reply.error(text.as_bytes());
+            Flow::Done
+        }
         (Some(text), transaction) => {
             if let Some(transaction) = transaction {
                 transaction.refused = true;
@@ -331,6 +339,12 @@ fn refuse_unknown(
             let part = &arg[..arg.len().min(SHOWN - shown)];
             text.push(b'\'');
             text.extend_from_slice(part);
+            if part.contains(&0) {
+                // There the text of a C string ends.
+                let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
+                text.truncate(end);
+                break;
+            }
             text.extend_from_slice(b"' ");
             shown += part.len() + 3;
         }

@@ -56,9 +56,12 @@ pub(super) fn incrbyfloat(c: &mut Context<'_>) -> Done {
         Some(value) => Extended::parse(value.bytes()),
     };
     let old = old.ok_or(CommandError::NotFloat)?;
+    let infinite = CommandError::Text("ERR increment would produce NaN or Infinity");
+    if number::is_infinity(c.args.at(2)) {
+        return Err(infinite);
+    }
     let amount = Extended::parse(c.args.at(2)).ok_or(CommandError::NotFloat)?;
-    let new = old.plus(amount);
-    let new = new.ok_or(CommandError::Text("ERR increment would produce NaN or Infinity"))?;
+    let new = old.plus(amount).ok_or(infinite)?;
     let text = new.to_string();
     c.shard.store.set(db, key, NewValue::Bytes(text.as_bytes()), Expiry::Keep, now)?;
     c.reply.bulk(text.as_bytes());

@@ -44,6 +44,16 @@ impl Flags {
     pub const DANGEROUS: Self = Self(1 << 13);
     /// Not counted and not shown in slow logs.
     pub const SKIP_SLOWLOG: Self = Self(1 << 14);
+    /// Allowed while a script holds the server up.
+    pub const ALLOW_BUSY: Self = Self(1 << 15);
+    /// Not shown to monitors.
+    pub const SKIP_MONITOR: Self = Self(1 << 16);
+    /// Known to sentinels.
+    pub const SENTINEL: Self = Self(1 << 17);
+    /// Among those about keys in general of the access lists.
+    pub const KEYSPACE: Self = Self(1 << 18);
+    /// Keys are where the options say.
+    pub const MOVABLEKEYS: Self = Self(1 << 19);
 
     /// Both.
     pub const fn and(self, other: Self) -> Self {
@@ -65,10 +75,14 @@ impl Flags {
             (Self::NOSCRIPT, "noscript"),
             (Self::LOADING, "loading"),
             (Self::STALE, "stale"),
-            (Self::SKIP_SLOWLOG, "skip_slowlog"),
+            (Self::SKIP_MONITOR, "skip_monitor"),
+            (Self::SKIP_SLOWLOG, "skip_commandlog"),
             (Self::FAST, "fast"),
             (Self::NO_AUTH, "no_auth"),
             (Self::NO_MULTI, "no_multi"),
+            (Self::ALLOW_BUSY, "allow_busy"),
+            (Self::SENTINEL, "sentinel"),
+            (Self::MOVABLEKEYS, "movablekeys"),
         ]
         .into_iter()
         .filter(|(flag, _)| self.has(*flag))
@@ -163,6 +177,10 @@ pub struct CommandSpec {
     /// Its arguments: `<name>` a value, `WORD` a token, `[..]` optional, `a | b` one of,
     /// `...` repeated.
     pub syntax: &'static str,
+    /// What becomes of its keys: one description of all, or one each (`RW access update`).
+    pub uses: &'static [&'static str],
+    /// Hints for clients of clusters, as in COMMAND INFO.
+    pub tips: &'static [&'static str],
     /// Whether it is part of a container.
     pub is_subcommand: bool,
     /// Its code.
@@ -206,16 +224,17 @@ impl CommandSpec {
                 categories.push(name);
             }
         };
-        add(self.flags.has(Flags::WRITE), "@write");
+        let dangerous = self.flags.has(Flags::ADMIN) || self.flags.has(Flags::DANGEROUS);
+        add(self.flags.has(Flags::KEYSPACE), "@keyspace");
         add(self.flags.has(Flags::READONLY), "@read");
-        add(self.group == Group::Generic, "@keyspace");
+        add(self.flags.has(Flags::WRITE), "@write");
         add(self.group == Group::String, "@string");
-        add(self.group == Group::Connection, "@connection");
-        add(self.group == Group::Transactions, "@transaction");
         add(self.flags.has(Flags::ADMIN), "@admin");
-        add(self.flags.has(Flags::ADMIN) || self.flags.has(Flags::DANGEROUS), "@dangerous");
         add(self.flags.has(Flags::FAST), "@fast");
         add(!self.flags.has(Flags::FAST), "@slow");
+        add(dangerous, "@dangerous");
+        add(self.group == Group::Connection, "@connection");
+        add(self.group == Group::Transactions, "@transaction");
         categories
     }
 }

@@ -222,7 +222,7 @@ pub(super) fn mget(c: &mut Context<'_>) -> Done {
 }
 
 fn check_pairs(c: &Context<'_>) -> Done {
-    if c.args.len() % 2 == 0 {
+    if c.args.len().is_multiple_of(2) {
         let name = c.spec.name;
         let text = format!("ERR wrong number of arguments for '{name}' command");
         return Err(CommandError::Other(text));

@@ -346,12 +346,16 @@ fn transactions() {
          EXEC => -EXECABORT Transaction discarded because of previous errors.
          EXISTS a => :0
          MULTI => +OK
-         MULTI => -ERR MULTI calls can not be nested
          SET a x => +QUEUED
          INCR a => +QUEUED
          KEYS * => +QUEUED
-         WATCH a => -ERR WATCH inside MULTI is not allowed
          EXEC => *3 +OK -ERR value is not an integer or out of range *1 $1 a
+         MULTI => +OK
+         MULTI => -ERR Command 'multi' not allowed inside a transaction
+         WATCH a => -ERR Command 'watch' not allowed inside a transaction
+         EXEC => -EXECABORT Transaction discarded because of previous errors.
+         MULTI => +OK
+         EXEC x => -EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command
          EXEC => -ERR EXEC without MULTI
          DISCARD => -ERR DISCARD without MULTI
          WATCH a => +OK
@@ -485,8 +489,8 @@ fn commands_tell_of_themselves() {
          COMMAND GETKEYS PING => -ERR The command has no key arguments
          COMMAND GETKEYS NOPE a => -ERR Invalid command specified
          COMMAND GETKEYS GET a b => -ERR Invalid number of arguments specified for command
-         COMMAND INFO nope => *1 *-1
-         COMMAND INFO get => *1 *10 $3 get :2 *2 +readonly +fast :1 :1 :1 *3 +@read +@string +@fast *0 *1 *6 $5 flags *2 +RO +ACCESS $12 begin_search *4 $4 type $5 index $4 spec *2 $5 index :1 $9 find_keys *4 $4 type $5 range $4 spec *6 $7 lastkey :0 $7 keystep :1 $5 limit :0 *0
+         COMMAND INFO nope => *1 $-1
+         COMMAND INFO get => *1 *10 $3 get :2 *2 +readonly +fast :1 :1 :1 *3 +@read +@string +@fast *0 *1 *6 $5 flags *2 +RO +access $12 begin_search *4 $4 type $5 index $4 spec *2 $5 index :1 $9 find_keys *4 $4 type $5 range $4 spec *6 $7 lastkey :0 $7 keystep :1 $5 limit :0 *0
          COMMAND LIST FILTERBY PATTERN get* => *5 $3 get $6 getdel $5 getex $8 getrange $6 getset
          COMMAND DOCS get => *2 $3 get *10 $7 summary $27 Returns the value of a key. $5 since $5 1.0.0 $5 group $6 string $10 complexity $4 O(1) $9 arguments *1 *6 $4 name $3 key $4 type $3 key $12 display_text $3 key",
     );

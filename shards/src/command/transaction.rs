@@ -30,7 +30,7 @@ pub(super) fn queue(
         reply.error(text.as_bytes());
     };
     if spec.flags.has(Flags::NO_MULTI) {
-        return refuse("ERR Command not allowed inside a transaction".into());
+        return refuse(format!("ERR Command '{}' not allowed inside a transaction", spec.name));
     }
     if spec.flags.has(Flags::DENYOOM) && shard.settings.maxmemory != 0 && !shard.make_room(now) {
         shard.stats.refused_out_of_memory.add(1);
@@ -59,9 +59,6 @@ fn unwatch_all(shard: &mut Shard, session: &mut Session) {
 }
 
 pub(super) fn multi(c: &mut Context<'_>) -> Done {
-    if c.session.transaction.is_some() {
-        return Err(CommandError::Text("ERR MULTI calls can not be nested"));
-    }
     c.session.transaction = Some(Box::new(Transaction::default()));
     c.reply.ok();
     Ok(())
@@ -77,14 +74,11 @@ pub(super) fn discard(c: &mut Context<'_>) -> Done {
 }
 
 pub(super) fn watch(c: &mut Context<'_>) -> Done {
-    if c.session.transaction.is_some() {
-        return Err(CommandError::Text("ERR WATCH inside MULTI is not allowed"));
-    }
     for n in 1..c.args.len() {
         let (key, db) = (c.key(n), c.session.db);
         // A key that has expired by now is watched as the missing one it is.
         c.shard.store.entry(db, key, c.now);
-        c.shard.store.watches.watch(c.session.id, db, key.at);
+        c.shard.store.watches.watch(c.session.id, db, key);
         let known = c.session.watched.iter().any(|(d, k)| *d == db && **k == *key.bytes);
         if !known {
             c.session.watched.push((db, key.bytes.into()));

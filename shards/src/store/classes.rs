@@ -62,8 +62,8 @@ mod tests {
         let mut last = 0;
         for n in 0..CLASSES {
             let bytes = Class(n as u8).bytes();
-            assert!(bytes > last && bytes % 8 == 0);
-            assert!(bytes < 512 || bytes % 64 == 0, "{bytes}");
+            assert!(bytes > last && bytes.is_multiple_of(8));
+            assert!(bytes < 512 || bytes.is_multiple_of(64), "{bytes}");
             for size in last + 1..=bytes {
                 assert_eq!(Class::of(size).index(), n, "{size}");
             }

@@ -113,6 +113,11 @@ impl Db {
         })
     }
 
+    /// Whether there is such a key, expired or not.
+    pub(super) fn contains(&self, key: Key<'_>) -> bool {
+        self.find(key).is_some()
+    }
+
     fn key_at(&self, loc: Loc) -> &[u8] {
         match Entry::read(&self.slab, loc).key() {
             Ok(key) => key,

@@ -40,7 +40,7 @@ pub(super) struct LastUse(u32);
 
 impl LastUse {
     pub(super) fn at(now: Now) -> Self {
-        Self((now.mono.0 / 1_000_000_000 & USE_MASK) as u32)
+        Self(((now.mono.0 / 1_000_000_000) & USE_MASK) as u32)
     }
 
     /// Seconds since then.

@@ -386,21 +386,27 @@ impl Store {
 
     /// Swaps two databases.
     pub fn swap(&mut self, a: DbId, b: DbId) {
+        let (dbs, hasher) = (&self.dbs, &self.hasher);
+        for db in [a, b] {
+            // A watched key has changed if it is on either side; one on neither has not.
+            self.watches.touch_db(db, |key| {
+                [a, b].iter().any(|db| dbs[usize::from(db.0)].contains(hasher.key(key)))
+            });
+        }
         self.dbs.swap(a.0.into(), b.0.into());
         self.graveyard.note_move();
         self.sweeper.swap(a, b);
-        self.watches.touch_db(a);
-        self.watches.touch_db(b);
     }
 
     /// Empties a database at once; its memory comes back by [`Store::tick`].
     pub fn flush(&mut self, db: DbId) {
+        let (old, hasher) = (&self.dbs[usize::from(db.0)], &self.hasher);
+        self.watches.touch_db(db, |key| old.contains(hasher.key(key)));
         let fresh = Db::new(self.graveyard.clone());
         self.graveyard.note_move();
         let old = std::mem::replace(self.db_mut(db), fresh);
         self.ruins.push(old);
         self.sweeper.forget(db);
-        self.watches.touch_db(db);
     }
 
     /// Empties all databases.

@@ -67,7 +67,7 @@ impl Store {
                 if alive {
                     // The n-th replaces the one before with probability 1/n.
                     met += 1;
-                    if noise.rotate_left(met as u32 * 7) % met == 0 {
+                    if noise.rotate_left(met as u32 * 7).is_multiple_of(met) {
                         key = Some(seen.key().to_vec());
                     }
                 }

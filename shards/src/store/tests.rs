@@ -321,8 +321,8 @@ fn watches_break_by_every_kind_of_change() {
         let key = store.hasher().key(b"k");
         let expiry = Expiry::At(UnixMs(5_000));
         store.set(DbId(0), key, NewValue::Bytes(b"v"), expiry, at_ms(1)).unwrap();
-        store.watches.watch(ClientId(1), DbId(0), key.at);
-        store.watches.watch(ClientId(2), DbId(1), store.hasher().hash(b"other"));
+        store.watches.watch(ClientId(1), DbId(0), key);
+        store.watches.watch(ClientId(2), DbId(1), store.hasher().key(b"other"));
         assert!(!store.watches.is_broken(ClientId(1)));
         change(&mut store, key);
         assert!(store.watches.is_broken(ClientId(1)), "change {n}");
