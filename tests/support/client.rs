@@ -9,6 +9,9 @@ use super::resp::{self, Value};
 /// How long a test waits for bytes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Bytes that are read at a time.
+const READ: usize = 16 << 10;
+
 /// One connection.
 pub struct Client {
     pub stream: TcpStream,
@@ -42,6 +45,12 @@ impl Client {
         self.reply()
     }
 
+    /// Gives the test's own memory back.
+    pub fn forget_buffer(&mut self) {
+        assert!(self.unread.is_empty(), "nothing is unread");
+        self.unread = Vec::new();
+    }
+
     #[track_caller]
     pub fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("send to the server");
@@ -60,7 +69,7 @@ impl Client {
                 return Ok(Some(value));
             }
             let known = self.unread.len();
-            self.unread.resize(known + (64 << 10), 0);
+            self.unread.resize(known + READ, 0);
             let got = self.stream.read(&mut self.unread[known..]);
             self.unread.truncate(known + *got.as_ref().unwrap_or(&0));
             match got {

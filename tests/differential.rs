@@ -1,0 +1,469 @@
+//! Random scripts get the same replies as from real servers: Debian's redis-server and Valkey.
+//!
+//! The seed is printed; `CORELANE_SEED=N` repeats a run. Differences that are meant are in
+//! `differences.txt`, each with its reason.
+
+#![forbid(unsafe_code)]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use support::peer::{Kind, Peer};
+use support::resp::{self, Value};
+use support::rng::Rng;
+use support::{Client, Node, format};
+
+const SCRIPTS: usize = 60;
+const COMMANDS: usize = 150;
+/// After so many differences a run ends: the others are likely the same.
+const MOST_SHOWN: usize = 8;
+
+const KEYS: [&str; 8] = ["a", "b", "c", "{t}1", "{t}2", "", "n", "a longer key with spaces"];
+const VALUES: [&str; 22] = [
+    "",
+    "0",
+    "1",
+    "-1",
+    "10",
+    "007",
+    "+3",
+    " 4",
+    "3.5",
+    "-2.25e3",
+    "1e400",
+    "nan",
+    "abc",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "hello world",
+    "\r\n",
+    "0.1",
+    "100",
+    "5000",
+    "a value of more than sixty-four bytes, so that it has no room in a small object",
+];
+const NUMBERS: [&str; 16] = [
+    "0",
+    "1",
+    "-1",
+    "2",
+    "5",
+    "-3",
+    "100",
+    "4000",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "abc",
+    "",
+    "1.5",
+    "01",
+    "-0",
+];
+/// Seconds or milliseconds far enough away that no key expires within a run.
+const FAR: [&str; 6] = ["100000", "200000", "9999999", "0", "-1", "abc"];
+const INSTANTS: [&str; 6] = ["4102444800", "4102444800000", "1", "0", "-5", "abc"];
+
+struct Writer {
+    rng: Rng,
+}
+
+impl Writer {
+    fn key(&mut self) -> String {
+        self.rng.pick(&KEYS).into()
+    }
+
+    fn value(&mut self) -> String {
+        self.rng.pick(&VALUES).into()
+    }
+
+    fn number(&mut self) -> String {
+        self.rng.pick(&NUMBERS).into()
+    }
+
+    /// One command; now and then with an argument too many or too few.
+    fn command(&mut self) -> Vec<String> {
+        let mut words = match self.rng.below(10) {
+            0..=3 => self.string_command(),
+            4..=5 => self.number_command(),
+            6..=7 => self.key_command(),
+            8 => self.expiry_command(),
+            _ => self.connection_command(),
+        };
+        if self.rng.chance(2) && words.len() > 1 {
+            words.pop();
+        } else if self.rng.chance(1) {
+            words.push(self.value());
+        }
+        if self.rng.chance(10) {
+            words[0] = words[0].to_lowercase();
+        }
+        words
+    }
+
+    fn words(&mut self, shape: &str) -> Vec<String> {
+        shape
+            .split(' ')
+            .map(|word| match word {
+                "k" => self.key(),
+                "v" => self.value(),
+                "i" => self.number(),
+                "far" => self.rng.pick(&FAR).into(),
+                "at" => self.rng.pick(&INSTANTS).into(),
+                "off" => self.rng.pick(&["0", "1", "5", "30", "-1", "abc", "536870912"]).into(),
+                "db" => self.rng.pick(&["0", "1", "15", "16", "-1", "x"]).into(),
+                word => word.into(),
+            })
+            .collect()
+    }
+
+    fn string_command(&mut self) -> Vec<String> {
+        if self.rng.chance(30) {
+            return self.set();
+        }
+        let shape = self.rng.pick(&[
+            "GET k",
+            "GET k",
+            "SETNX k v",
+            "GETSET k v",
+            "GETDEL k",
+            "APPEND k v",
+            "STRLEN k",
+            "SETRANGE k off v",
+            "GETRANGE k i i",
+            "SUBSTR k i i",
+            "MGET k k k",
+            "MSET k v k v",
+            "MSETNX k v k v",
+            "SETEX k far v",
+            "PSETEX k far v",
+            "GETEX k",
+            "GETEX k EX far",
+            "GETEX k PX far",
+            "GETEX k EXAT at",
+            "GETEX k PERSIST",
+            "GETEX k PXAT at",
+            "ECHO v",
+        ]);
+        self.words(shape)
+    }
+
+    fn set(&mut self) -> Vec<String> {
+        let mut words = self.words("SET k v");
+        for shape in ["NX", "XX", "GET", "KEEPTTL", "EX far", "PX far", "EXAT at", "IFEQ v"] {
+            if self.rng.chance(12) {
+                words.extend(self.words(shape));
+            }
+        }
+        words
+    }
+
+    fn number_command(&mut self) -> Vec<String> {
+        let shape = self.rng.pick(&[
+            "INCR k",
+            "DECR k",
+            "INCRBY k i",
+            "DECRBY k i",
+            "INCRBYFLOAT k v",
+            "INCRBYFLOAT k i",
+            "INCR n",
+            "INCRBY n i",
+            "INCRBYFLOAT n v",
+        ]);
+        self.words(shape)
+    }
+
+    fn key_command(&mut self) -> Vec<String> {
+        let shape = self.rng.pick(&[
+            "DEL k",
+            "DEL k k",
+            "UNLINK k k",
+            "EXISTS k k k",
+            "TOUCH k k",
+            "TYPE k",
+            "RENAME k k",
+            "RENAMENX k k",
+            "COPY k k",
+            "COPY k k REPLACE",
+            "COPY k k DB db",
+            "MOVE k db",
+            "DBSIZE",
+            "SWAPDB db db",
+            "FLUSHDB",
+            "PERSIST k",
+        ]);
+        self.words(shape)
+    }
+
+    fn expiry_command(&mut self) -> Vec<String> {
+        let mut words = match self.rng.below(10) {
+            0..=4 => {
+                let shape = self.rng.pick(&[
+                    "EXPIRE k far",
+                    "PEXPIRE k far",
+                    "EXPIREAT k at",
+                    "PEXPIREAT k at",
+                ]);
+                self.words(shape)
+            }
+            _ => {
+                let shape = self.rng.pick(&[
+                    "PERSIST k",
+                    "EXPIRETIME k",
+                    "PEXPIRETIME k",
+                    "TTL k",
+                    "PTTL k",
+                ]);
+                return self.words(shape);
+            }
+        };
+        for option in ["NX", "XX", "GT", "LT"] {
+            if self.rng.chance(15) {
+                words.push(option.into());
+            }
+        }
+        words
+    }
+
+    fn connection_command(&mut self) -> Vec<String> {
+        let shape = self.rng.pick(&[
+            "SELECT db",
+            "PING",
+            "PING v",
+            "MULTI",
+            "MULTI",
+            "EXEC",
+            "EXEC",
+            "EXEC",
+            "DISCARD",
+            "WATCH k",
+            "UNWATCH",
+            "NONSENSE v",
+            "RESET",
+            "CLIENT GETNAME",
+            "COMMAND GETKEYS GET k",
+        ]);
+        self.words(shape)
+    }
+}
+
+/// What is compared: times are rounded, since the servers are asked one after the other.
+fn comparable(words: &[String], value: &Value) -> String {
+    let name = words[0].to_lowercase();
+    match value {
+        // Relative expiries end a few milliseconds apart on the two servers.
+        Value::Int(n) if matches!(name.as_str(), "ttl" | "pttl") && *n > 0 => {
+            format!(
+                ":{} s or so",
+                (*n as f64 / if name == "ttl" { 100.0 } else { 100_000.0 }).round()
+            )
+        }
+        Value::Int(n) if matches!(name.as_str(), "expiretime" | "pexpiretime") && *n > 0 => {
+            format!(
+                ":{} s or so",
+                (*n as f64 / if name == "expiretime" { 100.0 } else { 100_000.0 }).round()
+            )
+        }
+        other => resp::render(other),
+    }
+}
+
+/// A difference that is meant.
+struct Allowed {
+    server: Kind,
+    command: String,
+    theirs: String,
+    ours: String,
+    /// Whether both hold the same data afterwards, so that the script can go on.
+    goes_on: bool,
+}
+
+fn allowed() -> Vec<Allowed> {
+    let text = include_str!("differences.txt");
+    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    lines.map(rule).collect()
+}
+
+fn rule(line: &str) -> Allowed {
+    let parts: Vec<_> = line.split(" | ").collect();
+    let [server, command, theirs, ours, then, _why] = parts[..] else {
+        panic!("differences.txt: six parts in {line:?}")
+    };
+    let server = match server {
+        "redis" => Kind::Redis,
+        "valkey" => Kind::Valkey,
+        other => panic!("differences.txt: no server {other:?}"),
+    };
+    let goes_on = match then {
+        "goes on" => true,
+        "ends" => false,
+        other => panic!("differences.txt: {other:?} is neither `goes on` nor `ends`"),
+    };
+    let [command, theirs, ours] = [command, theirs, ours].map(str::to_owned);
+    Allowed { server, command, theirs, ours, goes_on }
+}
+
+fn find<'a>(
+    rules: &'a [Allowed],
+    kind: Kind,
+    words: &[String],
+    theirs: &str,
+    ours: &str,
+) -> Option<&'a Allowed> {
+    let name = words[0].to_lowercase();
+    rules.iter().find(|rule| {
+        rule.server == kind
+            && rule.command == name
+            && format::matches(&rule.theirs, theirs)
+            && format::matches(&rule.ours, ours)
+    })
+}
+
+fn fresh(addr: SocketAddr, protocol: u64) -> Client {
+    let mut client = Client::connect(addr);
+    assert_eq!(client.call("FLUSHALL"), Value::ok());
+    if protocol == 3 {
+        client.call("HELLO 3");
+    }
+    client
+}
+
+/// One server's side of a script: its connection, and what MULTI has gathered.
+struct Side {
+    client: Client,
+    queued: Vec<Vec<String>>,
+}
+
+impl Side {
+    fn new(addr: SocketAddr, protocol: u64) -> Self {
+        Self { client: fresh(addr, protocol), queued: Vec::new() }
+    }
+
+    /// What it says, each reply with its command: those of a transaction one by one.
+    fn say(&mut self, words: &[String]) -> Vec<(Vec<String>, String)> {
+        self.client.send(&resp::request(words));
+        let reply = match self.client.try_reply() {
+            Ok(Some(value)) => value,
+            Ok(None) => Value::Error(b"nothing: it closes the connection".to_vec()),
+            Err(error) => Value::Error(format!("nothing: {error}").into_bytes()),
+        };
+        let name = words[0].to_lowercase();
+        match &reply {
+            Value::Simple(text) if text == b"QUEUED" => self.queued.push(words.to_vec()),
+            Value::Array(items) if name == "exec" => {
+                let queued = std::mem::take(&mut self.queued).into_iter();
+                assert_eq!(queued.len(), items.len(), "one reply for each that was queued");
+                return queued
+                    .zip(items)
+                    .map(|(words, item)| {
+                        let text = comparable(&words, item);
+                        (words, text)
+                    })
+                    .collect();
+            }
+            _ if matches!(name.as_str(), "exec" | "discard" | "reset")
+                && !reply_to_arity(&reply) =>
+            {
+                self.queued.clear();
+            }
+            _ => {}
+        }
+        vec![(words.to_vec(), comparable(words, &reply))]
+    }
+}
+
+/// A command with an argument too many does nothing.
+fn reply_to_arity(reply: &Value) -> bool {
+    matches!(reply, Value::Error(text) if text.starts_with(b"ERR wrong number"))
+}
+
+/// Plays one script on both; the script up to the first difference, if there is one.
+fn difference(node: &Node, peer: &Peer, kind: Kind, seed: u64) -> Option<String> {
+    let rules = allowed();
+    let mut writer = Writer { rng: Rng(seed) };
+    let protocol = 2 + seed % 2;
+    let (mut ours, mut theirs) = (Side::new(node.resp, protocol), Side::new(peer.addr, protocol));
+    let mut said = Vec::new();
+    for _ in 0..COMMANDS {
+        let words = writer.command();
+        let (our, their) = (ours.say(&words), theirs.say(&words));
+        said.push(format!("  {words:?} -> {}", texts(&their)));
+        if our.len() != their.len() {
+            match find(&rules, kind, &words, &texts(&their), &texts(&our)) {
+                Some(_) => return None,
+                None => return Some(told(&said, &texts(&our), seed, protocol)),
+            }
+        }
+        for ((words, our), (_, their)) in
+            our.iter().zip(&their).filter(|(our, their)| our.1 != their.1)
+        {
+            match find(&rules, kind, words, their, our) {
+                Some(rule) if rule.goes_on => {}
+                Some(_) => return None,
+                None => return Some(told(&said, &format!("{our} to {words:?}"), seed, protocol)),
+            }
+        }
+    }
+    None
+}
+
+fn texts(replies: &[(Vec<String>, String)]) -> String {
+    let texts: Vec<_> = replies.iter().map(|(_, text)| text.as_str()).collect();
+    texts.join(" ")
+}
+
+fn told(said: &[String], ours: &str, seed: u64, protocol: u64) -> String {
+    let tail = said[said.len().saturating_sub(30)..].join("\n");
+    format!("{tail}\n  ours: {ours}\n  seed {seed}, RESP{protocol}")
+}
+
+fn seed() -> u64 {
+    let given = std::env::var("CORELANE_SEED").ok().map(|text| text.parse().expect("a number"));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    given.unwrap_or(now.as_nanos() as u64)
+}
+
+fn compare(driver: &str, kind: Kind) {
+    let (mut node, peer) = (Node::start(driver), Peer::start(kind));
+    let first = seed();
+    println!("CORELANE_SEED={first} against {}", peer.version);
+    let mut found = Vec::new();
+    for seed in (first..).take(SCRIPTS) {
+        found.extend(difference(&node, &peer, kind, seed));
+        if found.len() == MOST_SHOWN || node.try_wait().is_some() {
+            break;
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "CORELANE_SEED={first} against {}: {} scripts differ:\n{}",
+        peer.version,
+        found.len(),
+        found.join("\n\n")
+    );
+}
+
+fn same_as_redis(driver: &str) {
+    compare(driver, Kind::Redis);
+}
+
+fn same_as_valkey(driver: &str) {
+    compare(driver, Kind::Valkey);
+}
+
+on_each_driver!(same_as_redis, same_as_valkey);
+
+/// That the comparison can fail: Redis 7.0 and Valkey 9 do differ, and it is seen.
+#[test]
+fn a_difference_is_seen() {
+    let words = ["MULTI".to_owned()];
+    let (ours, theirs) = (Value::ok(), Value::Error(b"ERR x".to_vec()));
+    assert_ne!(comparable(&words, &ours), comparable(&words, &theirs));
+    assert!(find(&allowed(), Kind::Valkey, &words, "-ERR x", "+OK").is_none());
+    let first = Writer { rng: Rng(7) }.command();
+    let again = Writer { rng: Rng(7) }.command();
+    assert_eq!(first, again, "a seed repeats its script");
+}

@@ -1,0 +1,68 @@
+//! Which driver runs: chosen by the node, forced by a flag, staged by forbidding io_uring.
+
+#![forbid(unsafe_code)]
+
+mod support;
+
+use support::{Node, Options};
+
+/// That the node runs on epoll, says so and why in one line, and works.
+#[track_caller]
+fn falls_back(options: Options, because: &[&str]) {
+    let node = Node::start_with(options);
+    assert_eq!(node.driver, "epoll");
+    let output = node.output();
+    let listens = output.lines().find(|line| line.starts_with("resp listening on "));
+    let line = listens.expect("the line was there").to_lowercase();
+    assert!(line.contains("(driver epoll"), "it says what runs: {line}");
+    assert!(because.iter().any(|word| line.contains(word)), "and why, one of {because:?}: {line}");
+    assert!(!output.contains("panicked"), "{output}");
+    let mut client = node.client();
+    assert_eq!(client.call("SET k v").text(), "OK");
+    assert_eq!(client.call("GET k").text(), "v");
+}
+
+#[test]
+fn io_uring_is_chosen_where_it_can_be_had() {
+    let node = Node::start_with(Options::default());
+    assert_eq!(node.driver, "uring");
+}
+
+#[test]
+fn io_uring_forbidden() {
+    falls_back(Options { forbid_uring: true, ..Options::default() }, &["forbid", "seccomp"]);
+}
+
+/// Root may lock what it wants, so the limit counts for another user only.
+#[test]
+fn no_locked_memory() {
+    let ulimit = Some("-l 0".to_owned());
+    let node = Node::start_with(Options { ulimit, ..Options::default() });
+    assert!(["uring", "epoll"].contains(&node.driver.as_str()), "it starts on {}", node.driver);
+    if node.driver == "epoll" {
+        let output = node.output();
+        assert!(output.contains("locked memory"), "and says why:\n{output}");
+    }
+    let mut client = node.client();
+    assert_eq!(client.call("SET k v").text(), "OK");
+    assert_eq!(client.call("GET k").text(), "v");
+}
+
+#[test]
+fn io_uring_forbidden_and_no_locked_memory() {
+    let ulimit = Some("-l 0".to_owned());
+    falls_back(
+        Options { forbid_uring: true, ulimit, ..Options::default() },
+        &["forbid", "seccomp", "locked"],
+    );
+}
+
+/// Asked for by name and not to be had: an error, not another driver.
+#[test]
+fn io_uring_by_name_is_not_replaced() {
+    let options = Options { forbid_uring: true, ..Options::driver("uring") };
+    let Err(said) = Node::try_start(options) else { panic!("it must not start") };
+    assert!(said.contains("io_uring"), "{said}");
+    assert!(said.contains("--driver"), "it says what to do: {said}");
+    assert!(!said.contains("panicked"), "{said}");
+}

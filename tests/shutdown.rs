@@ -1,0 +1,148 @@
+//! Ending: SIGTERM finishes what is in flight and exits with 0; a second one ends at once.
+
+#![forbid(unsafe_code)]
+
+mod support;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use support::resp::{self, Value};
+use support::{Client, Node, eventually};
+
+/// Room for a busy machine; the promise itself is 30 s at most.
+const SOON: Duration = Duration::from_secs(5);
+
+fn idle_clients_do_not_hold_it_up(driver: &str) {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut node = Node::start(driver);
+        let mut idle: Vec<_> = (0..50).map(|_| node.client()).collect();
+        for client in &mut idle {
+            client.call("PING");
+        }
+        node.signal(signal);
+        assert_eq!(node.wait(SOON).code(), Some(0), "{signal:?}");
+        for client in &mut idle {
+            assert_eq!(client.until_closed(), b"", "closed without a word");
+        }
+        assert!(Client::try_connect(node.resp).is_err(), "nobody listens any more");
+    }
+}
+
+/// What the node has taken in is answered whole before it ends.
+fn what_is_in_flight_is_finished(driver: &str) {
+    const COUNT: usize = 64;
+    let mut node = Node::start(driver);
+    let mut client = node.client();
+    let value = "v".repeat(1 << 20);
+    assert_eq!(client.command(&["SET", "big", &value]), Value::ok());
+    let mut reader = node.client();
+    reader.send(&resp::request(&["GET", "big"]).repeat(COUNT));
+    std::thread::sleep(Duration::from_millis(100)); // its replies now wait for the reader
+    node.signal(Signal::TERM);
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(node.try_wait().is_none(), "it does not end with replies unsent");
+    for n in 0..COUNT {
+        assert_eq!(reader.reply().text().len(), value.len(), "reply {n}");
+    }
+    assert_eq!(reader.until_closed(), b"");
+    assert_eq!(node.wait(SOON).code(), Some(0));
+}
+
+/// A client that never reads holds the node up for the time of grace; a second signal does not
+/// wait for it.
+fn a_second_signal_ends_it_at_once(driver: &str) {
+    let mut node = Node::start(driver);
+    let mut client = node.client();
+    let value = "v".repeat(8 << 20);
+    assert_eq!(client.command(&["SET", "big", &value]), Value::ok());
+    let mut stuck = node.client();
+    stuck.send(&resp::request(&["GET", "big"]).repeat(16)); // and never reads
+    std::thread::sleep(Duration::from_millis(100));
+    node.signal(Signal::TERM);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(node.try_wait().is_none(), "it waits for the client");
+    let start = Instant::now();
+    node.signal(Signal::TERM);
+    node.wait(SOON);
+    assert!(start.elapsed() < Duration::from_secs(1), "at once: {:?}", start.elapsed());
+    drop(stuck);
+}
+
+/// No new clients while it drains.
+fn new_clients_are_refused_while_it_drains(driver: &str) {
+    let mut node = Node::start(driver);
+    let mut client = node.client();
+    let value = "v".repeat(8 << 20);
+    assert_eq!(client.command(&["SET", "big", &value]), Value::ok());
+    let mut reader = node.client();
+    reader.send(&resp::request(&["GET", "big"]).repeat(8));
+    std::thread::sleep(Duration::from_millis(100));
+    node.signal(Signal::TERM);
+    eventually("the port is closed", SOON, || match Client::try_connect(node.resp) {
+        Err(_) => true,
+        Ok(mut late) => {
+            late.stream.set_read_timeout(Some(Duration::from_millis(200))).expect("a limit");
+            late.send(b"PING\r\n");
+            !matches!(late.try_reply(), Ok(Some(_)))
+        }
+    });
+    reader.replies(8);
+    assert_eq!(node.wait(SOON).code(), Some(0));
+}
+
+/// Amid load: every reply that arrives is whole and right, every write that was acknowledged
+/// was acknowledged once and in order, and the node ends in time.
+fn amid_load(driver: &str) {
+    let mut node = Node::start(driver);
+    let stop = AtomicBool::new(false);
+    let status = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..8)
+            .map(|worker| {
+                let (mut client, stop) = (node.client(), &stop);
+                scope.spawn(move || load(&mut client, worker, stop))
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(500));
+        node.signal(Signal::TERM);
+        let status = node.wait(Duration::from_secs(31));
+        stop.store(true, Ordering::Relaxed);
+        for worker in workers {
+            let replies = worker.join().expect("a worker");
+            assert!(replies > 100, "it was under load: {replies} replies");
+        }
+        status
+    });
+    assert_eq!(status.code(), Some(0));
+}
+
+/// Pipelines of 16 INCRs until the node closes; counts the replies, each one more than the last.
+fn load(client: &mut Client, worker: usize, stop: &AtomicBool) -> i64 {
+    use std::io::Write;
+    let request = resp::request(&["INCR", &format!("counter:{worker}")]).repeat(16);
+    let mut last = 0;
+    while !stop.load(Ordering::Relaxed) {
+        if client.stream.write_all(&request).is_err() {
+            return last;
+        }
+        for _ in 0..16 {
+            match client.try_reply() {
+                Ok(Some(reply)) => {
+                    assert_eq!(reply.int(), last + 1, "in order and none twice");
+                    last += 1;
+                }
+                _ => return last,
+            }
+        }
+    }
+    panic!("the node ended and the connection did not");
+}
+
+on_each_driver!(
+    idle_clients_do_not_hold_it_up,
+    what_is_in_flight_is_finished,
+    a_second_signal_ends_it_at_once,
+    new_clients_are_refused_while_it_drains,
+    amid_load,
+);

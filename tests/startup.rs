@@ -1,0 +1,210 @@
+//! Starting: what a node says, and that whatever keeps it from running is one clear line.
+
+#![forbid(unsafe_code)]
+
+mod support;
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use support::node::{binary, fresh_dir};
+use support::{Node, Options, tools};
+
+/// An unprivileged user and group: Debian's `nobody`.
+const NOBODY: u32 = 65_534;
+
+/// Runs the binary to its end, which must be a failure told in one line; returns the line.
+#[track_caller]
+fn refused(command: &mut Command) -> String {
+    let output = tools::run(command, Duration::from_secs(10));
+    assert!(!output.status.success(), "it must not start");
+    assert!(output.status.code().is_some(), "it ends by itself: {}", output.status);
+    let text = String::from_utf8(output.stderr).expect("text");
+    let is_log = |line: &&str| line.contains("INFO") && !line.starts_with("corelane:");
+    let lines: Vec<_> =
+        text.lines().filter(|line| !line.trim().is_empty() && !is_log(line)).collect();
+    assert_eq!(lines.len(), 1, "one line that says what to do:\n{text}");
+    lines[0].to_owned()
+}
+
+fn serve(driver: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command.arg("serve").args(["--driver", driver]);
+    for flag in ["--resp", "--admin"] {
+        if !args.contains(&flag) {
+            command.args([flag, "127.0.0.1:0"]);
+        }
+    }
+    command.args(args);
+    command
+}
+
+fn says_what_listens_where(driver: &str) {
+    let node = Node::start(driver);
+    let output = node.output();
+    let lines: Vec<_> = output.lines().take_while(|line| *line != "ready").collect();
+    assert!((3..=10).contains(&lines.len()), "a few lines:\n{output}");
+    assert!(output.contains("redis-cli -p"), "commands to paste:\n{output}");
+    assert!(output.contains("/metrics"), "commands to paste:\n{output}");
+    assert!(!output.contains('\x1b'), "no colours where there is no terminal:\n{output:?}");
+    let port = node.resp.port().to_string();
+    assert!(output.matches(&port).count() >= 2, "they name its port {port}:\n{output}");
+}
+
+fn a_port_that_is_taken(driver: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let addr = listener.local_addr().expect("an address").to_string();
+    for flag in ["--resp", "--admin"] {
+        let line = refused(&mut serve(driver, &[flag, &addr]));
+        assert!(line.contains(&addr) && line.contains("in use"), "{line}");
+        assert!(line.contains(flag), "it says which flag to change: {line}");
+    }
+}
+
+fn an_address_of_another_machine(driver: &str) {
+    let line = refused(&mut serve(driver, &["--admin", "192.0.2.1:0"]));
+    assert!(line.contains("192.0.2.1"), "{line}");
+}
+
+/// Beyond loopback without a password: refused, and the line says what to do.
+fn open_to_the_world_without_a_password(driver: &str) {
+    let line = refused(&mut serve(driver, &["--resp", "0.0.0.0:0"]));
+    assert!(line.contains("--requirepass-file"), "{line}");
+    let line = refused(&mut serve(driver, &["--admin", "0.0.0.0:0"]));
+    assert!(line.contains("0.0.0.0") || line.contains("loopback"), "{line}");
+}
+
+/// A copy of the binary that every user may run.
+fn public_binary() -> PathBuf {
+    let dir = fresh_dir();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).expect("open the folder");
+    let copy = dir.join("corelane");
+    fs::copy(binary(), &copy).expect("copy the binary");
+    copy
+}
+
+fn as_nobody(program: &PathBuf, driver: &str, args: &[&str]) -> Command {
+    use std::os::unix::process::CommandExt;
+    let mut command = Command::new(program);
+    command.args(["serve", "--driver", driver]).args(args).uid(NOBODY).gid(NOBODY);
+    command.current_dir("/");
+    command
+}
+
+fn no_permission(driver: &str) {
+    let first = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    let first: u32 = first.expect("the setting").trim().parse().expect("a port");
+    assert!(first > 999, "ports below 1000 are open to all here: run where they are not");
+    let program = public_binary();
+    let args = ["--resp", "127.0.0.1:999", "--admin", "127.0.0.1:0"];
+    let line = refused(&mut as_nobody(&program, driver, &args));
+    assert!(line.contains("127.0.0.1:999") && line.to_lowercase().contains("permission"), "{line}");
+
+    let secret = program.with_file_name("secret");
+    fs::write(&secret, "password").expect("write");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("close it");
+    let secret = secret.to_str().expect("a path");
+    let args = ["--resp", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--requirepass-file", secret];
+    let line = refused(&mut as_nobody(&program, driver, &args));
+    assert!(line.contains(secret) && line.to_lowercase().contains("permission"), "{line}");
+    fs::remove_dir_all(program.parent().expect("a folder")).expect("clean up");
+}
+
+fn files_that_are_not_there(driver: &str) {
+    let line = refused(&mut serve(driver, &["--requirepass-file", "/nonexistent/password"]));
+    assert!(line.contains("/nonexistent/password"), "{line}");
+    let dir = fresh_dir();
+    let empty = dir.join("empty");
+    fs::write(&empty, "\n").expect("write");
+    let line = refused(&mut serve(driver, &["--requirepass-file", empty.to_str().expect("path")]));
+    assert!(line.contains("empty"), "an empty password is none: {line}");
+    fs::remove_dir_all(dir).expect("clean up");
+}
+
+/// So few open files that the node cannot even listen.
+fn far_too_few_open_files(driver: &str) {
+    let mut shell = Command::new("bash");
+    shell.args(["-c", "ulimit -n 8 && exec \"$0\" \"$@\""]).arg(binary());
+    shell.args(["serve", "--resp", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--driver", driver]);
+    let line = refused(&mut shell);
+    assert!(line.contains("ulimit -n") || line.contains("open files"), "{line}");
+}
+
+/// Few open files: it runs, says how many clients it can hold, and refuses the others in words.
+fn few_open_files(driver: &str) {
+    let ulimit = Some("-n 200".to_owned());
+    let node = Node::start_with(Options { ulimit, ..Options::driver(driver) });
+    assert!(node.output().contains("ulimit -n"), "{}", node.output());
+    let mut held: Vec<_> = Vec::new();
+    let told = loop {
+        let mut client = support::Client::connect(node.resp);
+        client.send(b"PING\r\n");
+        match client.reply() {
+            reply if reply.is_error() => break reply.text(),
+            _ => held.push(client),
+        }
+        assert!(held.len() < 200, "200 files cannot hold {} clients", held.len());
+    };
+    assert_eq!(told, "ERR max number of clients reached");
+    assert!(held.len() >= 100, "{} clients in 200 files", held.len());
+    assert_eq!(held[0].call("PING").text(), "PONG");
+}
+
+fn flags_that_make_no_sense(driver: &str) {
+    for (args, named) in [
+        (["--resp", "nonsense"], "nonsense"),
+        (["--admin", "127.0.0.1:99999"], "127.0.0.1:99999"),
+        (["--maxmemory", "lots"], "lots"),
+        (["--cpus", "4096"], "4096"),
+        (["--cpus", "x"], "x"),
+        (["--shards", "0"], "0"),
+        (["--spin", "-1"], "-1"),
+        (["--nonsense", "1"], "--nonsense"),
+    ] {
+        let output = tools::run(&mut serve(driver, &args), Duration::from_secs(10));
+        assert!(!output.status.success(), "{args:?} must not start");
+        assert!(output.status.code().is_some(), "{args:?}: {}", output.status);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains(named), "{args:?}: {text}");
+        assert!(!text.contains("panicked"), "{args:?}: {text}");
+    }
+    let output = tools::run(&mut serve("nonsense", &[]), Duration::from_secs(10));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("epoll"), "it names the drivers");
+}
+
+/// A crash leaves nothing behind that keeps the next node from the same port.
+fn the_same_port_again_after_a_kill(driver: &str) {
+    let node = Node::start(driver);
+    let addr = node.resp.to_string();
+    let mut client = node.client();
+    client.call("SET k v");
+    drop(node); // SIGKILL, with a connection open
+    let again = Node::start_with(Options::driver(driver).arg("--resp").arg(&addr));
+    assert_eq!(again.resp.to_string(), addr);
+    assert_eq!(again.client().call("EXISTS k").int(), 0);
+}
+
+#[test]
+fn help_and_version() {
+    for flag in ["--help", "--version"] {
+        let text = tools::must(Command::new(binary()).arg(flag), Duration::from_secs(10));
+        assert!(text.contains("corelane") || text.contains("Corelane"), "{text}");
+    }
+}
+
+on_each_driver!(
+    says_what_listens_where,
+    a_port_that_is_taken,
+    an_address_of_another_machine,
+    open_to_the_world_without_a_password,
+    no_permission,
+    files_that_are_not_there,
+    far_too_few_open_files,
+    few_open_files,
+    flags_that_make_no_sense,
+    the_same_port_again_after_a_kill,
+);
