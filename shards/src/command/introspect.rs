@@ -56,7 +56,7 @@ fn describe(reply: &mut Reply, spec: &'static CommandSpec) {
     reply.integer(spec.keys.last.into());
     reply.integer(spec.keys.step.into());
     names(reply, &spec.categories());
-    reply.array(spec.tips.len());
+    reply.set(spec.tips.len());
     spec.tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
     key_specs(reply, spec);
     reply.array(spec.subcommands().count());
@@ -73,7 +73,12 @@ fn key_specs(reply: &mut Reply, spec: &CommandSpec) {
             last if last < 0 => i64::from(last),
             last => i64::from(last) - first,
         };
-        reply.map(3);
+        let varies = uses.ends_with("variable_flags");
+        reply.map(3 + usize::from(varies));
+        if varies {
+            reply.bulk(b"notes");
+            reply.bulk(b"RW and ACCESS due to the optional `GET` argument");
+        }
         reply.bulk(b"flags");
         key_flags(reply, uses);
         reply.bulk(b"begin_search");
@@ -250,7 +255,15 @@ pub(super) fn getkeysandflags(c: &mut Context<'_>) -> Done {
     for (n, number) in numbers.into_iter().enumerate() {
         c.reply.array(2);
         c.reply.bulk(c.args.at(number));
-        key_flags(c.reply, spec.uses.get(n).or(spec.uses.last()).copied().unwrap_or("RO"));
+        let uses = spec.uses.get(n).or(spec.uses.last()).copied().unwrap_or("RO");
+        // SET with GET reads as well; that is what the flags of COMMAND INFO allow for.
+        let reads = c.args.from(5).any(|word| word.eq_ignore_ascii_case(b"get"));
+        let uses = match uses.strip_suffix(" variable_flags") {
+            Some(both) if reads => both,
+            Some(_) => "OW update",
+            None => uses,
+        };
+        key_flags(c.reply, uses);
     }
     Ok(())
 }

@@ -244,7 +244,7 @@ fn carefully(
         refusal = Some("NOAUTH Authentication required.".into());
     }
     let flow = match (refusal, &mut session.transaction) {
-        (Some(text), Some(_)) if spec.name == "exec" => {
+        (Some(text), _) if spec.name == "exec" => {
             let why = text.strip_prefix("ERR ").unwrap_or(&text);
             let text = format!("EXECABORT Transaction discarded because of: {why}");
             transaction::forget(shard, session);
@@ -337,14 +337,10 @@ fn refuse_unknown(
                 break;
             }
             let part = &arg[..arg.len().min(SHOWN - shown)];
+            // A NUL ends an argument here, as it does where this text comes from.
+            let part = part.split(|byte| *byte == 0).next().unwrap_or(part);
             text.push(b'\'');
             text.extend_from_slice(part);
-            if part.contains(&0) {
-                // There the text of a C string ends.
-                let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
-                text.truncate(end);
-                break;
-            }
             text.extend_from_slice(b"' ");
             shown += part.len() + 3;
         }
