@@ -1,0 +1,12 @@
+//! What must hold for any bytes, one function per target.
+//!
+//! Owns the properties and no engine: libFuzzer drives them from `fuzz_targets/`, plain
+//! `cargo test` replays the corpus and mutations of it.
+
+#![forbid(unsafe_code)]
+
+mod commands;
+mod resp_parser;
+
+pub use commands::commands;
+pub use resp_parser::{requests, resp_parser};
