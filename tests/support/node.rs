@@ -3,8 +3,9 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -196,7 +197,7 @@ impl Drop for Node {
     }
 }
 
-fn output_in(dir: &std::path::Path) -> String {
+fn output_in(dir: &Path) -> String {
     let read = |name: &str| fs::read(dir.join(name)).unwrap_or_default();
     let (out, err) = (read("stdout"), read("stderr"));
     format!("{}{}", String::from_utf8_lossy(&out), String::from_utf8_lossy(&err))
@@ -212,8 +213,17 @@ fn listening(output: &str) -> Option<(SocketAddr, String, SocketAddr)> {
     Some((resp.parse().ok()?, driver.to_owned(), admin.trim().parse().ok()?))
 }
 
-fn spawn(options: &Options, dir: &std::path::Path) -> io::Result<Child> {
-    let program = binary();
+/// A copy of the binary in `dir` that every user may run.
+pub fn public_copy(dir: &Path) -> io::Result<PathBuf> {
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
+    let copy = dir.join("corelane");
+    fs::copy(binary(), &copy)?;
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
+    Ok(copy)
+}
+
+fn spawn(options: &Options, dir: &Path) -> io::Result<Child> {
+    let program = if options.user.is_some() { public_copy(dir)? } else { binary() };
     let mut command = match &options.ulimit {
         None => Command::new(&program),
         Some(limits) => {
