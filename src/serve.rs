@@ -40,12 +40,13 @@ pub(crate) fn run(options: ServeOptions) -> Result<(), String> {
     refuse_open_doors(&options, &settings)?;
     let choice = choose_driver(options.driver)?;
     let cpu = choose_cpu(&options)?;
-    let resp = net::listen_on(options.resp)?;
+    let resp = net::listen_on(options.resp).map_err(|why| format!("--resp: {why}"))?;
     let resp_address = address_of(&resp)?;
-    let admin = net::listen_on(options.admin)?;
+    let admin = net::listen_on(options.admin).map_err(|why| format!("--admin: {why}"))?;
     let admin_address = address_of(&admin)?;
     let settings =
         Settings { port: resp_address.port(), bind: resp_address.ip().to_string(), ..settings };
+    let clients = settings.maxclients;
     let control = Arc::new(Control::default());
     let setup = Setup {
         listener: OwnedFd::from(resp),
@@ -69,7 +70,7 @@ pub(crate) fn run(options: ServeOptions) -> Result<(), String> {
     let view = ShardView { control: control.clone(), waker: waker.clone(), driver: kind };
     admin::spawn(admin, Arc::new(view)).map_err(|e| format!("cannot serve the admin port: {e}"))?;
     signals::spawn(control, waker)?;
-    announce(resp_address, admin_address, &choice, cpu);
+    announce(resp_address, admin_address, &choice, cpu, clients);
     shard.join().map_err(|_| failed())?
 }
 
@@ -111,9 +112,6 @@ fn settings(options: &ServeOptions) -> Result<Settings, String> {
     }
     if room < u64::from(settings.maxclients) {
         settings.maxclients = room as u32;
-        tracing::info!(
-            "at most {room} clients, since {files} open files are allowed; raise `ulimit -n` for more"
-        );
     }
     if let Some(path) = &options.requirepass_file {
         settings.requirepass = password(path)?;
@@ -214,11 +212,20 @@ fn facts(choice: &Choice, port: u16) -> Result<NodeFacts, String> {
     })
 }
 
-fn announce(resp: SocketAddr, admin: SocketAddr, choice: &Choice, cpu: core_affinity::CoreId) {
+fn announce(
+    resp: SocketAddr,
+    admin: SocketAddr,
+    choice: &Choice,
+    cpu: core_affinity::CoreId,
+    clients: u32,
+) {
     let port = resp.port();
     println!("corelane {}, one shard on core {}", env!("CARGO_PKG_VERSION"), cpu.id);
     println!("resp listening on {resp} (driver {}: {})", choice.kind, choice.reason);
     println!("admin listening on http://{admin}");
+    if clients < Settings::default().maxclients {
+        println!("at most {clients} clients, for want of open files; raise `ulimit -n` for more");
+    }
     println!("try:  redis-cli -p {port} set greeting hello");
     println!("      redis-benchmark -p {port} -t get,set -q");
     println!("      curl -s http://{admin}/metrics | head");

@@ -107,8 +107,12 @@ impl Reply {
         self.bytes.extend_from_slice(b"\r\n");
     }
 
-    /// An error; the first word is its code. Line ends become spaces.
+    /// An error; the first word is its code. Line ends at its ends go, others become spaces.
     pub fn error(&mut self, text: &[u8]) {
+        let line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        let start = text.iter().position(|byte| !line_end(byte)).unwrap_or(text.len());
+        let end = text.iter().rposition(|byte| !line_end(byte)).map_or(start, |at| at + 1);
+        let text = &text[start..end];
         self.bytes.push(b'-');
         let clean = text.iter().map(|b| if matches!(b, b'\r' | b'\n') { b' ' } else { *b });
         self.bytes.extend(clean);
@@ -221,7 +225,7 @@ mod tests {
     #[test]
     fn types() {
         check(|r| r.ok(), "+OK\r\n", "+OK\r\n");
-        check(|r| r.error(b"ERR a\r\nb"), "-ERR a  b\r\n", "-ERR a  b\r\n");
+        check(|r| r.error(b"ERR a\r\nb\r\n"), "-ERR a  b\r\n", "-ERR a  b\r\n");
         check(|r| r.integer(i64::MIN), ":-9223372036854775808\r\n", ":-9223372036854775808\r\n");
         check(|r| r.bulk(b"hello world"), "$11\r\nhello world\r\n", "$11\r\nhello world\r\n");
         check(|r| r.null(), "$-1\r\n", "_\r\n");

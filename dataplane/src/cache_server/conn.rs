@@ -58,7 +58,7 @@ pub(super) struct Conn {
     pub(super) gate: Gate,
     /// Bytes of `input.unread` that requests in the batch refer to or that are executed.
     pub(super) consumed: usize,
-    /// Encoded bytes of the payload in flight.
+    /// Bytes of the payload in flight.
     pub(super) in_flight: usize,
     pub(super) sending: bool,
     /// Whether it is in the list of connections with something to send.
@@ -104,9 +104,10 @@ impl Conn {
         }
     }
 
-    /// Memory that its replies take; long values count as the references they are.
+    /// Bytes of its replies that it has not taken. Long values count whole: the reply may be
+    /// all that still holds them.
     pub(super) fn pending_output(&self) -> usize {
-        self.in_flight + self.reply.bytes.len() + self.reply.blobs.len() * 32
+        self.in_flight + self.reply.len()
     }
 
     /// Whether nothing at all is under way.

@@ -231,7 +231,8 @@ impl<D: Driver> CacheServer<D> {
         }
         let mut wait = Wait::Forever;
         if let NextTick::At(at) = tick {
-            wait = wait.at_most(at.0.saturating_sub(self.now.unix_ms().0) * 1_000_000);
+            wait =
+                wait.at_most(at.0.saturating_sub(self.now.unix_ms().0).saturating_mul(1_000_000));
         }
         if let Some(next) = self.wheel.next_deadline() {
             wait = wait.at_most(next.saturating_sub(self.now.mono.0));

@@ -40,9 +40,9 @@ impl<D: Driver> CacheServer<D> {
         let Some(conn) = conn_of(&mut self.conns, key) else { return };
         let bytes = std::mem::take(&mut conn.reply.bytes);
         let blobs = std::mem::take(&mut conn.reply.blobs);
-        conn.in_flight = bytes.len() + blobs.len() * 32;
-        self.pending_output += conn.in_flight;
         let payload = Payload::new(bytes, blobs);
+        conn.in_flight = payload.left();
+        self.pending_output += conn.in_flight;
         conn.sent += payload.left() as u64;
         conn.sending = true;
         self.stats.sends.add(1);

@@ -97,8 +97,8 @@ fn conditions(c: &Context<'_>) -> Result<Conditions, CommandError> {
 }
 
 fn expire_generic(c: &mut Context<'_>, seconds: bool, relative: bool) -> Done {
-    let value = c.integer(2)?;
     let set = conditions(c)?;
+    let value = c.integer(2)?;
     let ms = absolute(c, value, seconds, relative);
     let ms = ms.ok_or(CommandError::ExpireTime(c.spec.name))?;
     let (key, db, now) = (c.key(1), c.session.db, c.now);

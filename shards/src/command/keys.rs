@@ -235,8 +235,13 @@ pub(super) fn flushall(c: &mut Context<'_>) -> Done {
 }
 
 pub(super) fn swapdb(c: &mut Context<'_>) -> Done {
-    let a = c.db_index(1, "ERR invalid first DB index")?;
-    let b = c.db_index(2, "ERR invalid second DB index")?;
+    let first = c.db_index(1, "ERR invalid first DB index");
+    let second = c.db_index(2, "ERR invalid second DB index");
+    // What is no number is complained of before what is out of range.
+    let (a, b) = match (first, second) {
+        (Err(CommandError::DbIndex), Err(error @ CommandError::Text(_))) => return Err(error),
+        (first, second) => (first?, second?),
+    };
     c.shard.store.swap(a, b);
     c.reply.ok();
     Ok(())

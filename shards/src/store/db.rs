@@ -15,7 +15,7 @@ use super::entry::{
 };
 use super::index::{Found, Index, TagBound};
 use super::slab::{Loc, Slab};
-use super::{EntryInfo, Expiry, Hint, Key, KeyHash, MAX_VALUE_BYTES, NewValue, OutOfMemory, Value};
+use super::{EntryInfo, Expiry, Key, KeyHash, MAX_VALUE_BYTES, NewValue, OutOfMemory, Value};
 
 /// Long values by number.
 #[derive(Default)]
@@ -91,9 +91,8 @@ impl Db {
     }
 
     #[inline]
-    pub(super) fn prefetch_entry(&self, at: KeyHash) -> Hint {
-        let loc = self.index.prefetch_entry(&self.slab, at);
-        loc.map_or(Hint::default(), |loc| Hint::new(loc, self.graveyard.moves()))
+    pub(super) fn prefetch_entry(&self, at: KeyHash) -> Option<Loc> {
+        self.index.prefetch_entry(&self.slab, at)
     }
 
     /// The place of a key's entry.

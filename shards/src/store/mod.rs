@@ -76,24 +76,21 @@ impl KeyHash {
     }
 }
 
-/// Where a key's entry was when a batch asked for its memory; void once any entry has moved
-/// or gone since.
-///
-/// ```text
-/// 64 bits = number of moves so far, cut to 26 | place, 38; 0 for no hint
-/// ```
+/// Where a key's entry was when a batch asked for its memory: void in another database, and
+/// once any entry has moved or gone since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hint(u64);
+pub struct Hint {
+    /// 0 for none.
+    place: u64,
+    /// Moves of entries so far.
+    moves: u64,
+    db: DbId,
+}
 
 impl Hint {
-    fn new(loc: Loc, moves: u64) -> Self {
-        Self(moves << slab::LOC_BITS | loc.bits())
-    }
-
     /// The place, unless entries have moved.
     fn place(self, moves: u64) -> Option<Loc> {
-        let fresh = self.0 >> slab::LOC_BITS == moves << slab::LOC_BITS >> slab::LOC_BITS;
-        (fresh && self.0 != 0).then(|| Loc::from_bits(self.0))
+        (self.place != 0 && self.moves == moves).then(|| Loc::from_bits(self.place))
     }
 }
 
@@ -267,6 +264,12 @@ impl Store {
         self.dbs.len() as u8
     }
 
+    /// The key for use in a database: a hint for another one is dropped.
+    #[inline]
+    fn aim<'a>(db: DbId, key: Key<'a>) -> Key<'a> {
+        if key.hint.db == db { key } else { Key { hint: Hint::default(), ..key } }
+    }
+
     fn db(&self, db: DbId) -> &Db {
         &self.dbs[usize::from(db.0)]
     }
@@ -282,17 +285,21 @@ impl Store {
 
     /// Second phase: asks for the entry that the line points to, and returns where it is.
     pub fn prefetch_entry(&self, db: DbId, at: KeyHash) -> Hint {
-        self.db(db).prefetch_entry(at)
+        let loc = self.db(db).prefetch_entry(at);
+        let moves = self.graveyard.moves();
+        loc.map_or(Hint::default(), |loc| Hint { place: loc.bits(), moves, db })
     }
 
     /// The value of a key. `touch` makes it the most recently used.
     pub fn get(&mut self, db: DbId, key: Key<'_>, now: Now, touch: bool) -> Option<Value<'_>> {
+        let key = Self::aim(db, key);
         self.expire_if_due(db, key, now);
         self.db_mut(db).get(key, now, touch)
     }
 
     /// What is known of a key besides its value; does not count as a use.
     pub fn entry(&mut self, db: DbId, key: Key<'_>, now: Now) -> Option<EntryInfo> {
+        let key = Self::aim(db, key);
         self.expire_if_due(db, key, now);
         self.db(db).info(key, now)
     }
@@ -309,6 +316,7 @@ impl Store {
         expiry: Expiry,
         now: Now,
     ) -> Result<(), OutOfMemory> {
+        let key = Self::aim(db, key);
         if expiry == Expiry::Keep {
             self.expire_if_due(db, key, now);
         }

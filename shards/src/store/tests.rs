@@ -285,6 +285,26 @@ fn small_databases_expire_to_the_millisecond_unasked() {
 }
 
 #[test]
+fn a_hint_serves_its_own_database_only_and_only_while_nothing_moves() {
+    let mut store = store(5);
+    let (key, now) = (store.hasher().key(b"k"), at_ms(1));
+    store.set(DbId(0), key, NewValue::Bytes(b"zero"), Expiry::Never, now).unwrap();
+    store.set(DbId(1), key, NewValue::Bytes(b"one"), Expiry::Never, now).unwrap();
+    let hinted = Key { hint: store.prefetch_entry(DbId(0), key.at), ..key };
+    assert_ne!(hinted.hint, Hint::default());
+    for (db, expect) in [(0, &b"zero"[..]), (1, b"one")] {
+        assert_eq!(store.get(DbId(db), hinted, now, true).map(Value::bytes), Some(expect));
+    }
+    assert!(store.remove(DbId(0), key, now));
+    assert!(store.get(DbId(0), hinted, now, true).is_none(), "the bytes are still there");
+    store.set(DbId(0), key, NewValue::Bytes(b"zero"), Expiry::Never, now).unwrap();
+    let hinted = Key { hint: store.prefetch_entry(DbId(0), key.at), ..key };
+    store.flush(DbId(0));
+    while store.tick(now, 100) == NextTick::Soon {}
+    assert!(store.get(DbId(0), hinted, now, true).is_none(), "its memory is gone");
+}
+
+#[test]
 fn the_idlest_goes_first() {
     let mut store = store(9);
     let hasher = store.hasher();
