@@ -18,6 +18,8 @@ use crate::validity::{self, Verdict};
 
 /// Descriptors besides the load's connections.
 const OWN_DESCRIPTORS: u64 = 32;
+/// Of a thread that gives way to all others.
+const LOWEST_PRIORITY: i32 = 19;
 /// From when everything is connected to the start of the schedule.
 const LEAD: Nanos = Nanos(20_000_000);
 /// The longest that a disturbed run may last, and the most requests it may take: how long
@@ -65,6 +67,16 @@ pub(crate) fn run(plan: &Plan) -> Result<Verdict, String> {
     Ok(if objections.is_empty() { Verdict::Valid } else { Verdict::Invalid })
 }
 
+/// Keeps the disturbing client off the server's cores: it shares the load's and gives way,
+/// or its own work would pass for the server's.
+fn step_aside(plan: &Plan) {
+    let aside = core_affinity::set_for_current(plan.cpu)
+        && rustix::process::setpriority_process(None, LOWEST_PRIORITY).is_ok();
+    if !aside {
+        eprintln!("corelane-bench: the disturbing client could not be kept out of the way");
+    }
+}
+
 /// Runs the load on this thread, the disturbance on another.
 fn load<D: Driver>(
     driver: fn() -> io::Result<D>,
@@ -86,6 +98,7 @@ fn load<D: Driver>(
         let side = plan.disturb.as_ref().map(|disturb| {
             let stop = &stop;
             scope.spawn(move || {
+                step_aside(plan);
                 let windows = Side::connect(plan.target)
                     .and_then(|mut side| side.disturb(disturb, plan.duration, start));
                 stop.store(true, Ordering::Relaxed);

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use shards::command::{Args, Flow, Group, Traffic, dispatch};
+use shards::command::{Args, Flow, Group, LONG_STEP, Traffic, dispatch};
 use shards::time::Now;
 
 use super::CacheServer;
@@ -10,9 +10,6 @@ use super::batch::{Batch, CHUNK, Queued, Source, What};
 use super::conn::{Conn, Gate, Reason};
 use super::host::{View, traffic};
 use crate::runtime::Driver;
-
-/// Entries that one step of a long operation visits: about 50 us.
-const LONG_STEP: usize = 1_024;
 
 impl<D: Driver> CacheServer<D> {
     /// Executes what has been parsed and forgets it.

@@ -23,7 +23,7 @@ impl Context<'_> {
 
     /// Starts an operation that may take longer than a turn.
     pub(super) fn go_on(&mut self, mut op: LongOp) {
-        let budget = if self.in_exec { usize::MAX } else { long::FIRST_STEP };
+        let budget = if self.in_exec { usize::MAX } else { long::LONG_STEP };
         if !op.step(self.shard, self.now, budget, self.reply) {
             self.flow = Flow::Pending(op);
         }

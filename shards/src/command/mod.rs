@@ -32,7 +32,7 @@ use std::sync::Arc;
 pub use args::{Args, OwnedArgs, Span};
 pub use docs::reference_markdown;
 pub use error::CommandError;
-pub use long::LongOp;
+pub use long::{LONG_STEP, LongOp};
 pub use lookup::lookup;
 pub use spec::{CommandSpec, Flags, Group, Keys};
 pub use table::COMMANDS;

@@ -95,7 +95,14 @@ impl Client {
         if let Flow::Pending(mut op) = flow {
             while !op.step(&self.shard, self.now, 7, &mut reply) {}
         }
-        String::from_utf8_lossy(&reply.bytes).replace("\r\n", " ").trim_end().to_string()
+        let (mut whole, mut from) = (Vec::new(), 0);
+        for (at, blob) in &reply.blobs {
+            whole.extend_from_slice(&reply.bytes[from..*at]);
+            whole.extend_from_slice(blob.bytes());
+            from = *at;
+        }
+        whole.extend_from_slice(&reply.bytes[from..]);
+        String::from_utf8_lossy(&whole).replace("\r\n", " ").trim_end().to_string()
     }
 }
 

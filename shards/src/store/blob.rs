@@ -8,24 +8,19 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::ptr::NonNull;
 use std::rc::Rc;
 
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
-
 use super::OutOfMemory;
+use super::mapping::Mapping;
 
 /// Blobs longer than this have a mapping of their own.
 const MAPPED_FROM: usize = 1 << 20;
-/// Memory of a dead mapping given back in one step: 64 pages, about 10 us.
-const STEP_BYTES: usize = 256 << 10;
 
-/// Bytes of a mapping that can be written up to a length and then read.
+/// A mapping of which the first bytes have been written.
 #[derive(Debug)]
 struct Region {
-    start: NonNull<u8>,
+    memory: Mapping,
     len: usize,
-    mapped: usize,
 }
 
 enum Storage {
@@ -40,7 +35,7 @@ impl Storage {
             // SAFETY: the first `len` bytes were written by the builder, nobody writes
             // any more, and the mapping lives until the graveyard unmaps it.
             Self::Mapped(region) => unsafe {
-                std::slice::from_raw_parts(region.start.as_ptr(), region.len)
+                std::slice::from_raw_parts(region.memory.start().as_ptr(), region.len)
             },
         }
     }
@@ -49,7 +44,7 @@ impl Storage {
     fn room(&self) -> usize {
         match self {
             Self::Heap(bytes) => bytes.capacity(),
-            Self::Mapped(region) => region.mapped,
+            Self::Mapped(region) => region.memory.bytes(),
         }
     }
 
@@ -92,28 +87,14 @@ impl Graveyard {
     pub(super) fn release_step(&self) -> bool {
         let mut dead = self.dead.borrow_mut();
         let Some(region) = dead.last_mut() else { return false };
-        let tail = region.len.saturating_sub(1) / STEP_BYTES * STEP_BYTES;
-        let part = region.len - tail;
-        self.memory.set(self.memory.get() - part);
-        // SAFETY: the tail of a mapping that only the graveyard still knows.
-        let start = unsafe { region.start.as_ptr().add(tail) };
-        // SAFETY: within the mapping, page-aligned, and nothing refers to it. A failure
-        // only delays the release to the unmapping below.
-        let _ = unsafe { madvise(start.cast(), part, Advice::LinuxDontNeed) };
-        region.len = tail;
-        if tail == 0
-            && let Some(region) = dead.pop()
-        {
-            // SAFETY: the whole mapping as it was made; its pages are gone already.
-            let _ = unsafe { munmap(region.start.as_ptr().cast(), region.mapped) };
+        let more = region.memory.release_step();
+        let len = region.len.min(region.memory.bytes());
+        self.memory.set(self.memory.get() - (region.len - len));
+        region.len = len;
+        if !more {
+            dead.pop();
         }
         !dead.is_empty()
-    }
-}
-
-impl Drop for Graveyard {
-    fn drop(&mut self) {
-        while self.release_step() {}
     }
 }
 
@@ -170,8 +151,9 @@ impl Blob {
             }
             Storage::Mapped(region) => {
                 region.len = len; // what lies beyond the old end is zero as it came
+                let start = region.memory.start().as_ptr();
                 // SAFETY: within the mapping, which we alone hold (`get_mut`).
-                let all = unsafe { std::slice::from_raw_parts_mut(region.start.as_ptr(), len) };
+                let all = unsafe { std::slice::from_raw_parts_mut(start, len) };
                 all[offset..offset + bytes.len()].copy_from_slice(bytes);
             }
         }
@@ -202,29 +184,25 @@ impl fmt::Debug for BlobBuilder {
 impl BlobBuilder {
     /// Room for `capacity` bytes: address space only, no memory until they are written.
     pub(super) fn new(capacity: usize, graveyard: Rc<Graveyard>) -> Result<Self, OutOfMemory> {
-        let storage = if capacity > MAPPED_FROM {
-            let mapped = capacity.next_multiple_of(4096);
-            // SAFETY: a fresh mapping at an address of the kernel's choice.
-            let start = unsafe {
-                mmap_anonymous(
-                    std::ptr::null_mut(),
-                    mapped,
-                    ProtFlags::READ | ProtFlags::WRITE,
-                    MapFlags::PRIVATE | MapFlags::NORESERVE,
-                )
-            };
-            let start = start.ok().and_then(|p| NonNull::new(p.cast::<u8>())).ok_or(OutOfMemory)?;
-            // SAFETY: the mapping just made. Failure costs speed only.
-            let _ = unsafe { madvise(start.as_ptr().cast(), mapped, Advice::LinuxNoHugepage) };
-            Storage::Mapped(Region { start, len: 0, mapped })
-        } else {
-            let mut bytes = Vec::new();
-            bytes.try_reserve_exact(capacity).map_err(|_| OutOfMemory)?;
-            Storage::Heap(bytes)
-        };
-        let built = Self { storage, graveyard };
+        if capacity > MAPPED_FROM {
+            return Self::mapped(capacity, graveyard);
+        }
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(capacity).map_err(|_| OutOfMemory)?;
+        let built = Self { storage: Storage::Heap(bytes), graveyard };
         built.account(built.storage.memory() as isize);
         Ok(built)
+    }
+
+    /// The same in a mapping of its own, whatever the length.
+    pub(super) fn mapped(capacity: usize, graveyard: Rc<Graveyard>) -> Result<Self, OutOfMemory> {
+        let storage = Storage::Mapped(Region { memory: Mapping::new(capacity)?, len: 0 });
+        Ok(Self { storage, graveyard })
+    }
+
+    /// Bytes that can be appended.
+    pub(crate) fn room(&self) -> usize {
+        self.storage.room() - self.storage.bytes().len()
     }
 
     /// Appends; panics past the capacity.
@@ -235,11 +213,11 @@ impl BlobBuilder {
                 vec.extend_from_slice(bytes);
             }
             Storage::Mapped(region) => {
-                assert!(region.len + bytes.len() <= region.mapped, "past the capacity");
+                assert!(region.len + bytes.len() <= region.memory.bytes(), "past the capacity");
                 // SAFETY: in bounds by the assertion; the builder alone knows the mapping,
                 // so `bytes` cannot overlap it.
                 unsafe {
-                    let end = region.start.as_ptr().add(region.len);
+                    let end = region.memory.start().as_ptr().add(region.len);
                     std::ptr::copy_nonoverlapping(bytes.as_ptr(), end, bytes.len());
                 }
                 region.len += bytes.len();
@@ -253,7 +231,7 @@ impl BlobBuilder {
         match &mut self.storage {
             Storage::Heap(vec) => vec.resize(vec.len() + n, 0),
             Storage::Mapped(region) => {
-                assert!(region.len + n <= region.mapped, "past the capacity");
+                assert!(region.len + n <= region.memory.bytes(), "past the capacity");
                 region.len += n;
                 self.account(n as isize);
             }

@@ -332,6 +332,9 @@ impl Index {
         let lines = slab.lines(Loc::from_bits(head.leaf), count);
         let line = leaf::home(Tag(from.0), bits, count);
         leaf::homed_at(lines, bits, line, |word| {
+            slab.prefetch(Loc::from_bits(word.place()), 0);
+        });
+        leaf::homed_at(lines, bits, line, |word| {
             if word.tag().0 >= from.0 {
                 visit(word.tag(), Loc::from_bits(word.place()));
             }

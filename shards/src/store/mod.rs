@@ -12,6 +12,7 @@ mod entry;
 mod evict;
 mod index;
 mod leaf;
+mod mapping;
 mod scan;
 mod slab;
 mod sweep;
@@ -36,6 +37,9 @@ use evict::Candidates;
 use leaf::Tag;
 use slab::Loc;
 use sweep::Sweeper;
+
+/// Bytes of one part of a long reply.
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// Longest value, as in Redis (`proto-max-bulk-len`'s default).
 pub const MAX_VALUE_BYTES: usize = 512 << 20;
@@ -455,6 +459,15 @@ impl Store {
     /// When the address space refuses.
     pub fn blob(&self, capacity: usize) -> Result<BlobBuilder, OutOfMemory> {
         BlobBuilder::new(capacity, self.graveyard.clone())
+    }
+
+    /// A builder of one part of a reply too long for one buffer; its memory goes back in
+    /// small steps, as that of long values does.
+    ///
+    /// # Errors
+    /// When the address space refuses.
+    pub(crate) fn chunk(&self) -> Result<BlobBuilder, OutOfMemory> {
+        BlobBuilder::mapped(CHUNK_BYTES, self.graveyard.clone())
     }
 
     /// What makes builders without the store at hand.

@@ -17,12 +17,10 @@
 use std::collections::BTreeSet;
 use std::ptr::NonNull;
 
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
-
 use super::OutOfMemory;
 use super::classes::{CLASSES, Class};
+use super::mapping::Mapping;
 
-/// Small enough to give back at once (256 pages, about 30 us), large enough to be few.
 const SEGMENT_BYTES: usize = 1 << 20;
 const PAGE_BYTES: usize = 64 << 10;
 const PAGES: usize = SEGMENT_BYTES / PAGE_BYTES;
@@ -91,6 +89,8 @@ pub(super) struct Slab {
     holes: Vec<u32>,
     /// Empty segments, to be given back by [`Slab::release_step`].
     empty: Vec<u32>,
+    /// The one that is being given back.
+    going: Option<Mapping>,
     /// First page with room of each class.
     partial: [u32; CLASSES],
     allocated: usize,
@@ -112,6 +112,7 @@ impl Slab {
             roomy: BTreeSet::new(),
             holes: Vec::new(),
             empty: Vec::new(),
+            going: None,
             partial: [NO_PAGE; CLASSES],
             allocated: 0,
         }
@@ -241,36 +242,44 @@ impl Slab {
         }
     }
 
-    /// Gives one empty segment back; `true` while there are more. One stays for reuse.
+    /// Gives a step's worth of empty segments back; `true` while there is more. One
+    /// segment stays for reuse.
     pub(super) fn release_step(&mut self) -> bool {
-        if self.empty.len() > 1
-            && let Some(segment) = self.empty.pop()
-        {
-            self.unmap(segment);
+        if self.going.is_none() && self.empty.len() > 1 {
+            self.going = self.empty.pop().and_then(|segment| self.take_segment(segment));
         }
-        self.empty.len() > 1
+        self.go_on() || self.empty.len() > 1
     }
 
-    /// Gives any one segment back, whatever is in it: the end of a whole database.
+    /// Gives a step's worth of any segment back, whatever is in it: the end of a whole
+    /// database. `true` while there is more.
     pub(super) fn demolish_step(&mut self) -> bool {
-        while let Some(base) = self.bases.pop() {
-            if base.is_some() {
-                self.bases.push(base);
-                self.unmap(self.bases.len() as u32 - 1);
-                return true;
-            }
+        while self.going.is_none()
+            && let Some(last) = self.bases.len().checked_sub(1)
+        {
+            self.going = self.take_segment(last as u32);
+            self.bases.pop();
         }
+        self.go_on() || !self.bases.is_empty()
+    }
+
+    /// Goes on with what is being given back; `true` while some of it is left.
+    fn go_on(&mut self) -> bool {
+        if self.going.as_mut().is_some_and(Mapping::release_step) {
+            return true;
+        }
+        self.going = None;
         false
     }
 
-    fn unmap(&mut self, segment: u32) {
+    /// Takes a segment out of use.
+    fn take_segment(&mut self, segment: u32) -> Option<Mapping> {
+        let base = self.bases[segment as usize].take()?;
         self.roomy.remove(&segment);
-        if let Some(base) = self.bases[segment as usize].take() {
-            self.holes.push(segment);
-            // SAFETY: a mapping of ours, whole, that nothing borrows (`&mut self`), and
-            // its slot is empty from now on. Failure leaves it mapped, which is only a leak.
-            let _ = unsafe { munmap(base.as_ptr().cast(), SEGMENT_BYTES) };
-        }
+        self.holes.push(segment);
+        // SAFETY: `map_segment` let go of this mapping, whole; nothing borrows it
+        // (`&mut self`), and its place is empty from now on.
+        Some(unsafe { Mapping::from_start(base, SEGMENT_BYTES) })
     }
 
     fn take_page(&mut self, class: Class) -> Result<u32, OutOfMemory> {
@@ -309,19 +318,7 @@ impl Slab {
         if self.holes.is_empty() && self.bases.len() == MAX_SEGMENTS {
             return Err(OutOfMemory);
         }
-        // SAFETY: a fresh mapping at an address of the kernel's choice.
-        let base = unsafe {
-            mmap_anonymous(
-                std::ptr::null_mut(),
-                SEGMENT_BYTES,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::PRIVATE,
-            )
-        };
-        let base = base.ok().and_then(|p| NonNull::new(p.cast::<u8>())).ok_or(OutOfMemory)?;
-        // SAFETY: the mapping just made. A huge page would be zeroed at once, which stalls;
-        // failure costs that only.
-        let _ = unsafe { madvise(base.as_ptr().cast(), SEGMENT_BYTES, Advice::LinuxNoHugepage) };
+        let base = Mapping::new(SEGMENT_BYTES)?.into_start();
         let number = self.holes.pop().unwrap_or(self.bases.len() as u32);
         let page = *self.page(0);
         let segment = Segment { pages: [page; PAGES], free: ALL_PAGES };

@@ -21,8 +21,6 @@ use super::{KeyHash, NextTick, Store};
 
 /// Walking an entry takes about 20 ns; fifty times that between two walks is 2 %.
 const PAUSE_NS_PER_KEY: u64 = 1_000;
-/// Steps of releasing memory in one tick; each takes up to 30 us.
-const RELEASES: usize = 2;
 
 /// When a slot is to be walked, 0 for never, and the timer that says so.
 type SlotTimer = (u64, Option<TimerId>);
@@ -138,7 +136,7 @@ impl Store {
         {
             self.walk_on(walk, now, &mut left);
         }
-        let releasing = (0..RELEASES).fold(true, |more, _| more && self.release_step());
+        let releasing = self.release_step();
         if releasing || !all_fired || !self.sweeper.walks.is_empty() {
             return NextTick::Soon;
         }
@@ -185,7 +183,8 @@ impl Store {
         }
     }
 
-    /// Releases one step's worth of memory; `true` while there is more.
+    /// Releases one step's worth of memory, which takes about 20 us; `true` while there is
+    /// more.
     fn release_step(&mut self) -> bool {
         if self.graveyard.release_step() {
             return true;
