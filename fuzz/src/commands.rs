@@ -87,7 +87,7 @@ fn execute(shard: &mut Shard, session: &mut Session, host: &mut Alone, args: Arg
     };
     let mut reply = Reply::new(session.protocol);
     let before = session.replies == ReplyMode::On;
-    if let Flow::Pending(mut op) = dispatch(shard, session, host, spec, args, now, &mut reply) {
+    if let Flow::Pending(mut op) = dispatch(shard, session, host, spec, &args, now, &mut reply) {
         while !op.step(shard, now, 7, &mut reply) {}
     }
     let spoken = before && session.replies == ReplyMode::On;

@@ -32,52 +32,65 @@ pub(super) enum Source {
     Unquoted(u32),
 }
 
-/// What is to be done.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum What {
-    /// The command, if there is one of that name.
-    Command(Option<&'static CommandSpec>),
-    /// Answer with one of [`Batch::faults`] and close.
-    Fault(u32),
-}
-
-/// One request.
+/// One request. Small, since a batch of them passes the cache three times; what requests
+/// of one connection have in common is in [`Origin`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Queued {
-    pub(super) conn: ConnKey,
-    pub(super) source: Source,
-    pub(super) what: What,
+    /// The command, if there is one of that name.
+    pub(super) spec: Option<&'static CommandSpec>,
+    /// Hash of the first key.
+    pub(super) at: KeyHash,
+    /// Where the key's entry is, once asked for.
+    pub(super) hint: Hint,
+    /// Its place in [`Batch::origins`].
+    pub(super) origin: u32,
     pub(super) first_span: u32,
     pub(super) spans: u32,
     /// 1 + number of the request's long arguments in [`Batch::blobs`], or 0.
     pub(super) blobs: u32,
-    /// Number of the first key, 0 for none, and its hash.
+    /// 1 + number of one of [`Batch::faults`], to be answered instead, or 0.
+    pub(super) fault: u32,
+    /// Number of the first key, 0 for none.
     pub(super) key: u8,
     pub(super) db: DbId,
-    pub(super) at: KeyHash,
-    /// Where the key's entry is, once asked for.
-    pub(super) hint: Hint,
+}
+
+const _: () = assert!(size_of::<Queued>() <= 64, "one cache line");
+
+/// Where some requests came from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    pub(super) conn: ConnKey,
+    pub(super) source: Source,
 }
 
 /// The command looked up last: pipelines mostly repeat one, and comparing a name is
 /// cheaper than finding it.
 #[derive(Default)]
 pub(super) struct Known {
-    name: [u8; 8],
-    len: usize,
+    /// Up to eight bytes; 0 before the first.
+    name: u64,
     spec: Option<&'static CommandSpec>,
 }
 
 impl Known {
-    pub(super) fn find(&mut self, name: &[u8]) -> Option<&'static CommandSpec> {
-        let same = name.len() == self.len && self.name.iter().zip(name).all(|(a, b)| a == b);
-        if same {
+    /// The command whose name lies there in a request.
+    #[inline]
+    pub(super) fn find(&mut self, bytes: &[u8], name: Span) -> Option<&'static CommandSpec> {
+        let (start, len) = (name.start as usize, name.len as usize);
+        let short = match bytes[start..].first_chunk::<8>() {
+            Some(chunk) if (1..=8).contains(&len) => {
+                u64::from_le_bytes(*chunk) << (64 - 8 * len) >> (64 - 8 * len)
+            }
+            _ => 0,
+        };
+        if short != 0 && short == self.name {
             return self.spec;
         }
+        let name = &bytes[start..][..len];
         let spec = lookup(name);
-        if spec.is_some() && name.len() <= self.name.len() {
-            self.name[..name.len()].copy_from_slice(name);
-            (self.len, self.spec) = (name.len(), spec);
+        if spec.is_some() && short != 0 && !name.contains(&0) {
+            (self.name, self.spec) = (short, spec);
         }
         spec
     }
@@ -88,6 +101,7 @@ impl Known {
 pub(super) struct Batch {
     pub(super) known: Known,
     pub(super) queued: Vec<Queued>,
+    pub(super) origins: Vec<Origin>,
     pub(super) spans: Vec<Span>,
     pub(super) unquoted: Vec<Vec<u8>>,
     pub(super) blobs: Vec<Vec<(u32, Blob)>>,
@@ -103,6 +117,7 @@ impl Batch {
 
     pub(super) fn clear(&mut self) {
         self.queued.clear();
+        self.origins.clear();
         self.spans.clear();
         self.unquoted.clear();
         self.blobs.clear();

@@ -6,7 +6,7 @@ use shards::command::{Args, Flow, Group, LONG_STEP, Traffic, dispatch};
 use shards::time::Now;
 
 use super::CacheServer;
-use super::batch::{Batch, CHUNK, Queued, Source, What};
+use super::batch::{Batch, CHUNK, Queued, Source};
 use super::conn::{Conn, Gate, Reason};
 use super::host::{View, traffic};
 use crate::runtime::Driver;
@@ -49,43 +49,36 @@ impl<D: Driver> CacheServer<D> {
     }
 
     fn execute(&mut self, batch: &Batch, queued: &Queued, now: Now) {
-        let Some(place) = self.conns.get_mut(queued.conn.index as usize) else { return };
-        let alive = |conn: &mut Box<Conn>| conn.key == queued.conn && conn.closing.is_none();
+        let key = batch.origins[queued.origin as usize].conn;
+        let Some(place) = self.conns.get_mut(key.index as usize) else { return };
+        let alive = |conn: &mut Box<Conn>| conn.key == key && conn.closing.is_none();
         let Some(mut conn) = place.take_if(alive) else { return };
         if conn.reply.bytes.capacity() == 0 {
             conn.reply.bytes = self.pool.take();
         }
-        match queued.what {
-            What::Command(spec) => {
-                let flow = self.command(&mut conn, batch, queued, spec, now);
-                self.follow(&mut conn, flow);
-            }
-            What::Fault(number) => {
-                let fault = &batch.faults[number as usize];
-                conn.reply.error(format!("ERR {fault}").as_bytes());
-                conn.closing = Some(Reason::Protocol);
-            }
+        if queued.fault == 0 {
+            let flow = self.command(&mut conn, batch, queued, now);
+            self.follow(&mut conn, flow);
+        } else {
+            let fault = &batch.faults[queued.fault as usize - 1];
+            conn.reply.error(format!("ERR {fault}").as_bytes());
+            conn.closing = Some(Reason::Protocol);
         }
         if !conn.dirty {
             conn.dirty = true;
-            self.dirty.push(conn.key);
+            self.dirty.push(key);
         }
-        self.conns[queued.conn.index as usize] = Some(conn);
+        self.conns[key.index as usize] = Some(conn);
     }
 
-    fn command(
-        &mut self,
-        conn: &mut Conn,
-        batch: &Batch,
-        queued: &Queued,
-        spec: Option<&'static shards::command::CommandSpec>,
-        now: Now,
-    ) -> Flow {
+    #[inline]
+    fn command(&mut self, conn: &mut Conn, batch: &Batch, queued: &Queued, now: Now) -> Flow {
+        let spec = queued.spec;
         // Only these commands look at the node around the shard.
         let looks =
             spec.is_some_and(|spec| matches!(spec.group, Group::Server | Group::Connection));
         let own = if looks { traffic(conn, &self.driver) } else { Traffic::default() };
-        let bytes = match queued.source {
+        let bytes = match batch.origins[queued.origin as usize].source {
             Source::Loan(loan) => self.driver.bytes(loan),
             Source::Unread => &conn.input.unread,
             Source::Unquoted(number) => &batch.unquoted[number as usize],
@@ -107,7 +100,7 @@ impl<D: Driver> CacheServer<D> {
             own,
             kills: &mut self.kills,
         };
-        dispatch(&mut self.shard, &mut conn.session, &mut view, spec, args, now, &mut conn.reply)
+        dispatch(&mut self.shard, &mut conn.session, &mut view, spec, &args, now, &mut conn.reply)
     }
 
     /// Does to a connection what a command asked for.

@@ -6,7 +6,7 @@ use shards::command::Flags;
 use shards::settings::Settings;
 use shards::store::{BlobSource, Hasher, Hint, KeyHash};
 
-use super::batch::{Batch, Queued, Source, What};
+use super::batch::{Batch, Origin, Queued, Source};
 use super::conn::{Conn, Gate, Reason};
 use super::input::Large;
 use crate::resp::{Limits, ProtocolError, Step};
@@ -76,6 +76,7 @@ impl Intake<'_> {
 
     fn parse(&mut self, conn: &mut Conn, bytes: &[u8], source: Source) -> Parsed {
         let limits = limits(conn, self.settings);
+        let origin = self.origin(conn, source);
         while conn.gate.is_open() {
             if self.batch.is_full() {
                 return Parsed::BatchFull;
@@ -83,13 +84,14 @@ impl Intake<'_> {
             let input = &mut conn.input;
             match input.parser.advance(bytes, limits, &mut input.spans) {
                 Ok(Step::Request { end }) => {
-                    self.queue(conn, bytes, source);
+                    self.queue(conn, bytes, origin);
                     conn.consumed = end;
                 }
                 Ok(Step::Unquoted { end, bytes, spans }) => {
                     let number = self.batch.unquoted.len() as u32;
                     conn.input.spans = spans;
-                    self.queue(conn, &bytes, Source::Unquoted(number));
+                    let origin = self.origin(conn, Source::Unquoted(number));
+                    self.queue(conn, &bytes, origin);
                     self.batch.unquoted.push(bytes);
                     conn.consumed = end;
                 }
@@ -99,23 +101,28 @@ impl Intake<'_> {
                     }
                 }
                 Ok(Step::More) => return Parsed::All,
-                Err(fault) => self.fault(conn, fault, source),
+                Err(fault) => self.fault(conn, fault, origin),
             }
         }
         Parsed::All
     }
 
+    fn origin(&mut self, conn: &Conn, source: Source) -> u32 {
+        self.batch.origins.push(Origin { conn: conn.key, source });
+        self.batch.origins.len() as u32 - 1
+    }
+
     /// Queues the request whose spans the parser has left.
-    fn queue(&mut self, conn: &mut Conn, bytes: &[u8], source: Source) {
+    #[inline]
+    fn queue(&mut self, conn: &mut Conn, bytes: &[u8], origin: u32) {
         let input = &mut conn.input;
         let Some(first) = input.spans.first() else { return };
         let slice = |n: usize| {
             let span = input.spans[n];
             &bytes[span.start as usize..][..span.len as usize]
         };
-        let name = slice(0);
-        let spec = self.batch.known.find(name);
-        if spec.is_none() && first.len > 3 && is_http(name) {
+        let spec = self.batch.known.find(bytes, *first);
+        if spec.is_none() && first.len > 3 && is_http(slice(0)) {
             conn.gate = Gate::Shut;
             conn.closing = Some(Reason::Http);
             input.spans.clear();
@@ -135,16 +142,16 @@ impl Intake<'_> {
             conn.gate = Gate::Barrier;
         }
         self.batch.queued.push(Queued {
-            conn: conn.key,
-            source,
-            what: What::Command(spec),
+            spec,
+            at,
+            hint: Hint::default(),
+            origin,
             first_span: self.batch.spans.len() as u32,
             spans: input.spans.len() as u32,
             blobs,
+            fault: 0,
             key: if keyed { first_key as u8 } else { 0 },
             db: conn.session.db,
-            at,
-            hint: Hint::default(),
         });
         self.batch.spans.append(&mut input.spans);
     }
@@ -181,20 +188,20 @@ impl Intake<'_> {
         false
     }
 
-    fn fault(&mut self, conn: &mut Conn, fault: ProtocolError, source: Source) {
+    fn fault(&mut self, conn: &mut Conn, fault: ProtocolError, origin: u32) {
         conn.gate = Gate::Shut;
         self.batch.faults.push(fault);
         self.batch.queued.push(Queued {
-            conn: conn.key,
-            source,
-            what: What::Fault(self.batch.faults.len() as u32 - 1),
+            spec: None,
+            at: KeyHash::default(),
+            hint: Hint::default(),
+            origin,
             first_span: 0,
             spans: 0,
             blobs: 0,
+            fault: self.batch.faults.len() as u32,
             key: 0,
             db: conn.session.db,
-            at: KeyHash::default(),
-            hint: Hint::default(),
         });
     }
 }

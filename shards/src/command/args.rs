@@ -22,19 +22,21 @@ pub struct Args<'a> {
     spans: &'a [Span],
     /// Long arguments, which lie elsewhere, by number.
     blobs: &'a [(u32, Blob)],
-    /// The hash of the first key, if the caller has it already.
-    first_key: Option<(u32, KeyHash, Hint)>,
+    /// The number of the key whose hash the caller knows already; 0 for none.
+    hashed: u32,
+    at: KeyHash,
+    hint: Hint,
 }
 
 impl<'a> Args<'a> {
     /// Arguments at `spans` of `bytes`, some of them long ones elsewhere.
     pub fn new(bytes: &'a [u8], spans: &'a [Span], blobs: &'a [(u32, Blob)]) -> Self {
-        Self { bytes, spans, blobs, first_key: None }
+        Self { bytes, spans, blobs, hashed: 0, at: KeyHash::default(), hint: Hint::default() }
     }
 
     /// The same with a key hashed beforehand, and where its entry may be.
     pub fn with_key(self, number: u32, at: KeyHash, hint: Hint) -> Self {
-        Self { first_key: Some((number, at, hint)), ..self }
+        Self { hashed: number, at, hint, ..self }
     }
 
     /// Number of arguments, the command's name included.
@@ -68,10 +70,10 @@ impl<'a> Args<'a> {
     #[inline]
     pub fn key(&self, number: usize, hasher: &Hasher) -> Key<'a> {
         let bytes = self.at(number);
-        match self.first_key {
-            Some((known, at, hint)) if known as usize == number => Key { bytes, at, hint },
-            _ => hasher.key(bytes),
+        if self.hashed as usize == number && number != 0 {
+            return Key { bytes, at: self.at, hint: self.hint };
         }
+        hasher.key(bytes)
     }
 
     /// An argument that must be there, as arity has been checked.

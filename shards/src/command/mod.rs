@@ -167,7 +167,7 @@ pub struct Context<'a> {
     session: &'a mut Session,
     host: &'a mut dyn Host,
     spec: &'static CommandSpec,
-    args: Args<'a>,
+    args: &'a Args<'a>,
     now: Now,
     reply: &'a mut Reply,
     flow: Flow,
@@ -198,7 +198,7 @@ pub fn dispatch(
     session: &mut Session,
     host: &mut dyn Host,
     spec: Option<&'static CommandSpec>,
-    args: Args<'_>,
+    args: &Args<'_>,
     now: Now,
     reply: &mut Reply,
 ) -> Flow {
@@ -214,12 +214,13 @@ pub fn dispatch(
 }
 
 /// The rest of [`dispatch`]: subcommands, refusals, transactions, silenced replies.
+#[inline(never)]
 fn carefully(
     shard: &mut Shard,
     session: &mut Session,
     host: &mut dyn Host,
     mut spec: &'static CommandSpec,
-    args: Args<'_>,
+    args: &Args<'_>,
     now: Now,
     reply: &mut Reply,
 ) -> Flow {
@@ -279,13 +280,14 @@ fn carefully(
 }
 
 /// Runs a command that may run.
+#[inline]
 #[expect(clippy::too_many_arguments, reason = "the parts of a Context, which it makes")]
 fn execute(
     shard: &mut Shard,
     session: &mut Session,
     host: &mut dyn Host,
     spec: &'static CommandSpec,
-    args: Args<'_>,
+    args: &Args<'_>,
     now: Now,
     reply: &mut Reply,
     in_exec: bool,
@@ -315,7 +317,7 @@ fn execute(
 fn refuse_unknown(
     shard: &mut Shard,
     session: &mut Session,
-    args: Args<'_>,
+    args: &Args<'_>,
     reply: &mut Reply,
 ) -> Flow {
     /// Bytes of the arguments that the message repeats, as in Valkey.

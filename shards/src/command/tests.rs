@@ -88,7 +88,7 @@ impl Client {
             session,
             &mut Alone::default(),
             lookup(parts[0]),
-            args.as_args(),
+            &args.as_args(),
             self.now,
             &mut reply,
         );

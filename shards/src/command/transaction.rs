@@ -18,7 +18,7 @@ pub(super) fn queue(
     shard: &mut Shard,
     session: &mut Session,
     spec: &'static CommandSpec,
-    args: Args<'_>,
+    args: &Args<'_>,
     now: Now,
     reply: &mut Reply,
 ) {
@@ -118,7 +118,7 @@ pub(super) fn exec(c: &mut Context<'_>) -> Done {
     c.reply.array(transaction.queue.len());
     for (spec, args) in &transaction.queue {
         let args = args.as_args();
-        let flow = execute(c.shard, c.session, c.host, spec, args, c.now, c.reply, true);
+        let flow = execute(c.shard, c.session, c.host, spec, &args, c.now, c.reply, true);
         debug_assert!(!matches!(flow, Flow::Pending(_)), "nothing is put off within EXEC");
         if let Flow::Close = flow {
             c.flow = flow;

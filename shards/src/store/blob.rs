@@ -10,8 +10,9 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
-use super::OutOfMemory;
 use super::mapping::Mapping;
+use super::slab::LOC_BITS;
+use super::{OutOfMemory, Serial};
 
 /// Blobs longer than this have a mapping of their own.
 const MAPPED_FROM: usize = 1 << 20;
@@ -63,12 +64,20 @@ pub(super) struct Graveyard {
     memory: std::cell::Cell<usize>,
     /// Entries moved or removed so far, over all databases of a store.
     moves: std::cell::Cell<u64>,
+    serial: std::cell::Cell<u32>,
 }
 
 impl Graveyard {
     /// Bytes held by blobs, living and dead.
     pub(super) fn memory(&self) -> usize {
         self.memory.get()
+    }
+
+    /// The next serial number of a database's content.
+    pub(super) fn next_serial(&self) -> Serial {
+        let serial = self.serial.get();
+        self.serial.set((serial + 1) % (1 << (u64::BITS - LOC_BITS)));
+        Serial(serial)
     }
 
     /// How often an entry was moved or removed.

@@ -15,7 +15,9 @@ use super::entry::{
 };
 use super::index::{Found, Index, TagBound};
 use super::slab::{Loc, Slab};
-use super::{EntryInfo, Expiry, Key, KeyHash, MAX_VALUE_BYTES, NewValue, OutOfMemory, Value};
+use super::{
+    EntryInfo, Expiry, Hint, Key, KeyHash, MAX_VALUE_BYTES, NewValue, OutOfMemory, Serial, Value,
+};
 
 /// Long values by number.
 #[derive(Default)]
@@ -46,6 +48,7 @@ impl Blobs {
 
 /// See the module's text.
 pub(super) struct Db {
+    serial: Serial,
     index: Index,
     slab: Slab,
     blobs: Blobs,
@@ -59,6 +62,7 @@ pub(super) struct Db {
 impl Db {
     pub(super) fn new(graveyard: Rc<Graveyard>) -> Self {
         Self {
+            serial: graveyard.next_serial(),
             index: Index::default(),
             slab: Slab::new(),
             blobs: Blobs::default(),
@@ -91,14 +95,17 @@ impl Db {
     }
 
     #[inline]
-    pub(super) fn prefetch_entry(&self, at: KeyHash) -> Option<Loc> {
-        self.index.prefetch_entry(&self.slab, at)
+    pub(super) fn prefetch_entry(&self, at: KeyHash) -> Hint {
+        match self.index.prefetch_entry(&self.slab, at) {
+            Some(loc) => Hint::new(self.serial, loc, self.graveyard.moves()),
+            None => Hint::default(),
+        }
     }
 
     /// The place of a key's entry.
     #[inline]
     fn locate(&self, key: Key<'_>) -> Option<Loc> {
-        let hinted = key.hint.place(self.graveyard.moves());
+        let hinted = key.hint.place(self.serial, self.graveyard.moves());
         if let Some(loc) = hinted.filter(|loc| has_key(&self.slab, *loc, key.bytes) == Some(true)) {
             return Some(loc);
         }

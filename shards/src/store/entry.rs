@@ -255,7 +255,21 @@ pub(super) fn has_key(slab: &Slab, loc: Loc, key: &[u8]) -> Option<bool> {
     }
     let start = if header.expires() { 16 } else { 8 };
     let fits = header.narrow_key_len() == key.len();
-    Some(fits && slab.bytes(loc, start + key.len())[start..] == *key)
+    Some(fits && same(&slab.bytes(loc, start + key.len())[start..], key))
+}
+
+/// Equality, without a call for the usual lengths of keys.
+#[inline]
+fn same(a: &[u8], b: &[u8]) -> bool {
+    let halves = |bytes: &[u8]| {
+        let first = bytes.first_chunk::<8>().copied().map(u64::from_le_bytes);
+        first.zip(bytes.last_chunk::<8>().copied().map(u64::from_le_bytes))
+    };
+    match (halves(a), halves(b)) {
+        (Some(a), Some(b)) if a != b => false,
+        (Some(_), Some(_)) if a.len() == b.len() && a.len() <= 16 => true,
+        _ => a == b,
+    }
 }
 
 /// The value of an entry that has an ordinary key and its value in it: the common case.

@@ -31,9 +31,10 @@ const TAG_MASK: u64 = ((1 << TAG_BITS) - 1) << LOC_BITS;
 const LOC_MASK: u64 = (1 << LOC_BITS) - 1;
 
 const _: () = assert!(1 + TAG_BITS + LOC_BITS == 64, "a word is full");
+const _: () = assert!(LOC_BITS >= 32, "the tag is in the upper half");
 
 /// The part of a key's hash that the index keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Tag(pub(super) u32);
 
 impl Tag {
@@ -84,16 +85,20 @@ pub(super) fn first_of_line(line: usize, bits: u32, lines: usize) -> u64 {
     ((line as u64) << bits).div_ceil(lines as u64)
 }
 
-/// One bit for each word of a line that has this tag. Without branches, since where in a
-/// line a word is cannot be predicted.
+/// One bit for each word of a line that has this tag, an empty one included when the tag
+/// is 0. Without branches, since where in a line a word is cannot be predicted, and on the
+/// upper halves, where the tag is, so that the compiler compares four at a time.
 #[inline(always)]
 fn matching(line: &[u64; LINE_WORDS], tag: Tag) -> u32 {
-    let wanted = tag.in_word();
+    const UPPER_MASK: u32 = (TAG_MASK >> 32) as u32;
+    let wanted = (tag.in_word() >> 32) as u32;
+    let mut upper = [0u32; LINE_WORDS];
+    for (upper, bits) in upper.iter_mut().zip(line) {
+        *upper = (bits >> 32) as u32 & UPPER_MASK;
+    }
     let mut mask = 0;
-    for (n, bits) in line.iter().enumerate() {
-        // An empty word has place 0 and, perhaps, tag 0.
-        let same = (bits ^ wanted) & TAG_MASK == 0 && bits & LOC_MASK != 0;
-        mask |= u32::from(same) << n;
+    for (n, upper) in upper.into_iter().enumerate() {
+        mask |= if upper == wanted { 1 << n } else { 0 };
     }
     mask
 }
@@ -112,7 +117,8 @@ pub(super) fn find(
         let mut mask = matching(words, tag);
         while mask != 0 {
             let word = mask.trailing_zeros() as usize;
-            if is_it(words[word] & LOC_MASK) {
+            let place = words[word] & LOC_MASK;
+            if place != 0 && is_it(place) {
                 return Some(At { line, word });
             }
             mask &= mask - 1;
@@ -130,7 +136,8 @@ pub(super) fn find(
 pub(super) fn candidate(lines: &[[u64; LINE_WORDS]], bits: u32, tag: Tag) -> Option<u64> {
     let words = &lines[home(tag, bits, lines.len())];
     let mask = matching(words, tag);
-    (mask != 0).then(|| words[mask.trailing_zeros() as usize] & LOC_MASK)
+    let place = words[mask.trailing_zeros() as usize % LINE_WORDS] & LOC_MASK;
+    (mask != 0 && place != 0).then_some(place)
 }
 
 /// Puts a word in. There must be room in some line.

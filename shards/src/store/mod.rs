@@ -56,22 +56,23 @@ impl fmt::Display for OutOfMemory {
 
 impl std::error::Error for OutOfMemory {}
 
-/// Where a key is at home: its slot, and a hash that finds it there.
+/// Where a key is at home: its slot, and the part of its hash that finds it there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyHash {
     /// The slot.
     pub slot: SlotId,
-    hash: u64,
+    tag: Tag,
 }
+
+const _: () = assert!(size_of::<KeyHash>() == 8, "it travels in one register");
 
 impl KeyHash {
     fn tag(self) -> Tag {
-        Tag::of_hash(self.hash)
+        self.tag
     }
 
-    /// Slot and tag alone, which is all that a walk over the index knows of a key.
     fn of_tag(slot: SlotId, tag: Tag) -> Self {
-        Self { slot, hash: u64::from(tag.0) << (64 - leaf::TAG_BITS) }
+        Self { slot, tag }
     }
 
     /// Slot and tag in one word, for tables beside the store.
@@ -84,19 +85,29 @@ impl KeyHash {
 /// once any entry has moved or gone since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hint {
-    /// 0 for none.
+    /// Serial number of the database's content, and place; 0 for none.
     place: u64,
     /// Moves of entries so far.
     moves: u64,
-    db: DbId,
 }
 
 impl Hint {
-    /// The place, unless entries have moved.
-    fn place(self, moves: u64) -> Option<Loc> {
-        (self.place != 0 && self.moves == moves).then(|| Loc::from_bits(self.place))
+    fn new(serial: Serial, loc: Loc, moves: u64) -> Self {
+        Self { place: u64::from(serial.0) << slab::LOC_BITS | loc.bits(), moves }
+    }
+
+    /// The place, if it was made there and no entry has moved since.
+    #[inline]
+    fn place(self, serial: Serial, moves: u64) -> Option<Loc> {
+        let there = self.place >> slab::LOC_BITS == u64::from(serial.0);
+        (there && self.place != 0 && self.moves == moves).then(|| Loc::from_bits(self.place))
     }
 }
+
+/// Tells the contents of databases apart, whatever their numbers are by now: 26 bits, of
+/// which old ones come again only when their hints are void long since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Serial(u32);
 
 /// A key with its hash.
 #[derive(Clone, Copy, Debug)]
@@ -128,11 +139,12 @@ impl Hasher {
     }
 
     /// Where a key is at home.
+    #[inline]
     pub fn hash(&self, bytes: &[u8]) -> KeyHash {
         let hash = rapidhash::v3::rapidhash_v3_seeded(bytes, &self.secrets);
         #[cfg(test)]
         let hash = hash & self.hash_mask;
-        KeyHash { slot: slot_of(bytes), hash }
+        KeyHash { slot: slot_of(bytes), tag: Tag::of_hash(hash) }
     }
 
     /// A key with its hash.
@@ -268,12 +280,6 @@ impl Store {
         self.dbs.len() as u8
     }
 
-    /// The key for use in a database: a hint for another one is dropped.
-    #[inline]
-    fn aim<'a>(db: DbId, key: Key<'a>) -> Key<'a> {
-        if key.hint.db == db { key } else { Key { hint: Hint::default(), ..key } }
-    }
-
     fn db(&self, db: DbId) -> &Db {
         &self.dbs[usize::from(db.0)]
     }
@@ -289,21 +295,17 @@ impl Store {
 
     /// Second phase: asks for the entry that the line points to, and returns where it is.
     pub fn prefetch_entry(&self, db: DbId, at: KeyHash) -> Hint {
-        let loc = self.db(db).prefetch_entry(at);
-        let moves = self.graveyard.moves();
-        loc.map_or(Hint::default(), |loc| Hint { place: loc.bits(), moves, db })
+        self.db(db).prefetch_entry(at)
     }
 
     /// The value of a key. `touch` makes it the most recently used.
     pub fn get(&mut self, db: DbId, key: Key<'_>, now: Now, touch: bool) -> Option<Value<'_>> {
-        let key = Self::aim(db, key);
         self.expire_if_due(db, key, now);
         self.db_mut(db).get(key, now, touch)
     }
 
     /// What is known of a key besides its value; does not count as a use.
     pub fn entry(&mut self, db: DbId, key: Key<'_>, now: Now) -> Option<EntryInfo> {
-        let key = Self::aim(db, key);
         self.expire_if_due(db, key, now);
         self.db(db).info(key, now)
     }
@@ -320,7 +322,6 @@ impl Store {
         expiry: Expiry,
         now: Now,
     ) -> Result<(), OutOfMemory> {
-        let key = Self::aim(db, key);
         if expiry == Expiry::Keep {
             self.expire_if_due(db, key, now);
         }
