@@ -405,6 +405,7 @@ impl<D: Driver> CacheServer<D> {
         let (store, counts) = (&self.shard.store, &self.shard.stats);
         self.control.stages.answer(|form| {
             form.add(stages);
+            stats.cpu_ns.set(clock::of_this_thread().0);
             let all = (0..store.databases()).map(DbId);
             counts.keys.set(all.clone().map(|db| store.len(db) as u64).sum());
             counts.expiring_keys.set(all.map(|db| store.expires(db) as u64).sum());

@@ -54,8 +54,9 @@ macro_rules! loop_stats {
 
 loop_stats! {
     counter turns: "Turns of the event loop.";
-    counter busy_ns: "Nanoseconds spent working, not waiting.";
-    counter wait_ns: "Nanoseconds spent waiting for something to do.";
+    counter cpu_ns: "Nanoseconds of processor time of the shard's thread, the kernel's work for it included.";
+    counter busy_ns: "Nanoseconds between one wait for events and the next, without the kernel's work within a wait.";
+    counter wait_ns: "Nanoseconds within a wait for events, the kernel's work there (receiving, sending) included.";
     counter batches: "Batches of commands executed.";
     counter received_bytes: "Bytes received.";
     counter sent_bytes: "Bytes sent.";
