@@ -16,6 +16,9 @@ use crate::record::Window;
 const PIPELINE: u64 = 512;
 /// How long the server is left alone after preparations.
 const SETTLE: Duration = Duration::from_millis(500);
+/// How long after its answer a command counts as a disturbance: what the server put off, such
+/// as giving memory back, belongs to it. Longer windows would drown a stall in quiet.
+const TAIL: Duration = Duration::from_millis(100);
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -135,8 +138,7 @@ impl Side {
             self.command(&args)?;
             let answered = since_start().since(from);
             windows.answers.push(answered);
-            // What the server does after its answer belongs to the disturbance.
-            std::thread::sleep(span.saturating_sub(Duration::from_nanos(answered.0)));
+            std::thread::sleep(TAIL);
             windows.disturbed.push(Window { from, to: since_start() });
         }
         Ok(windows)

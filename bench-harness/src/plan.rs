@@ -18,11 +18,12 @@ pub(crate) struct RunOptions {
     /// Requests a second, over all connections.
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
     rate: u32,
-    /// Seconds to measure; with --disturb the length of one window.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    /// Seconds to measure; with --disturb the length of one quiet window (a disturbed one
+    /// lasts until 0.1 s after the answer).
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, allow_negative_numbers = true)]
     duration: f64,
     /// Seconds to run before that without recording.
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, allow_negative_numbers = true)]
     warmup: f64,
     /// Connections, used in turn.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=60_000))]
@@ -52,7 +53,7 @@ pub(crate) struct RunOptions {
     #[arg(long, value_enum, default_value_t = Driver::Auto)]
     driver: Driver,
     /// A command that another client sends meanwhile. Windows without and with it take
-    /// turns, and the result is the ratio of their p99.
+    /// turns, and the result is the ratio of their p99 (p99.9 and the longest beside it).
     #[arg(long, value_name = "COMMAND")]
     disturb: Option<String>,
     /// How often that is done.
