@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod logging;
 mod metrics;
 mod serve;
 mod signals;
@@ -14,14 +15,11 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = args::Cli::parse();
-    let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(colours)
-        .with_target(false)
-        .init();
+    let log = logging::start(std::io::stderr().is_terminal());
     let args::Command::Serve(options) = cli.command();
-    match serve::run(options) {
+    let ended = serve::run(options);
+    drop(log);
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("corelane: {message}");
