@@ -9,9 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use controlplane::admin;
 use dataplane::cache_server::{CacheServer, Control, Setup};
 use dataplane::net;
-use dataplane::runtime::epoll::Epoll;
-use dataplane::runtime::uring::Uring;
-use dataplane::runtime::{Choice, Driver, DriverKind, Waker, choose};
+use dataplane::runtime::choose::{self, Opened, Wish};
+use dataplane::runtime::{Choice, Driver, DriverKind, Waker};
 use shards::command::NodeFacts;
 use shards::settings::Settings;
 use shards::time::Nanos;
@@ -38,7 +37,6 @@ pub(crate) fn run(options: ServeOptions) -> Result<(), String> {
     }
     let settings = settings(&options)?;
     refuse_open_doors(&options, &settings)?;
-    let choice = choose_driver(options.driver)?;
     let cpu = choose_cpu(&options)?;
     let resp = net::listen_on(options.resp).map_err(|why| format!("--resp: {why}"))?;
     let resp_address = address_of(&resp)?;
@@ -52,52 +50,76 @@ pub(crate) fn run(options: ServeOptions) -> Result<(), String> {
         listener: OwnedFd::from(resp),
         settings,
         seed: u64::from_ne_bytes(random()?),
-        facts: facts(&choice, resp_address.port())?,
+        facts: facts(resp_address.port())?,
         control: control.clone(),
         spin: Nanos(u64::from(options.spin) * 1_000),
     };
-    let kind = choice.kind;
+    let wish = wish(options.driver);
     let (started, start) = mpsc::channel();
     let shard = std::thread::Builder::new()
         .name("shard-0".into())
-        .spawn(move || match kind {
-            DriverKind::Uring => serve(Uring::new, setup, cpu, &started),
-            DriverKind::Epoll => serve(Epoll::new, setup, cpu, &started),
-        })
+        .spawn(move || serve(wish, setup, cpu, &started))
         .map_err(|error| format!("cannot start a thread: {error}"))?;
     let failed = || "the shard has ended before it began".to_string();
-    let waker = start.recv().map_err(|_| failed())??;
-    let view = ShardView { control: control.clone(), waker: waker.clone(), driver: kind };
+    let (waker, choice) = start.recv().map_err(|_| failed())??;
+    if wish == Wish::Auto && choice.kind == DriverKind::Epoll {
+        tracing::warn!("running on epoll: {}", choice.reason);
+    }
+    let view = ShardView { control: control.clone(), waker: waker.clone(), driver: choice.kind };
     admin::spawn(admin, Arc::new(view)).map_err(|e| format!("cannot serve the admin port: {e}"))?;
     signals::spawn(control, waker)?;
     announce(resp_address, admin_address, &choice, cpu, clients);
     shard.join().map_err(|_| failed())?
 }
 
+/// What a shard's thread says once it runs, or why it does not.
+type Started = Result<(Waker, Choice), String>;
+
 /// The shard's thread.
-fn serve<D: Driver>(
-    driver: fn() -> std::io::Result<D>,
-    setup: Setup,
+fn serve(
+    wish: Wish,
+    mut setup: Setup,
     cpu: core_affinity::CoreId,
-    started: &mpsc::Sender<Result<Waker, String>>,
+    started: &mpsc::Sender<Started>,
 ) -> Result<(), String> {
     if !core_affinity::set_for_current(cpu) {
         tracing::warn!("the shard could not be pinned to core {}; it runs unpinned", cpu.id);
     }
-    let made = driver().and_then(|driver| {
-        let waker = driver.waker();
-        CacheServer::new(driver, setup).map(|server| (server, waker))
-    });
-    let (mut server, waker) = match made {
-        Ok(made) => made,
-        Err(error) => {
-            let text = format!("the driver could not be set up: {error}");
+    let (opened, choice) = match choose::open(wish) {
+        Ok(opened) => opened,
+        Err(why) => {
+            let text = match wish {
+                Wish::Only(kind) => format!("--driver {kind}: {why}"),
+                Wish::Auto => why,
+            };
             // The main thread waits for this; if it is gone, so is the process.
             let _ = started.send(Err(text.clone()));
             return Err(text);
         }
     };
-    let _ = started.send(Ok(waker));
+    setup.facts.driver = choice.kind.name();
+    match opened {
+        Opened::Uring(driver) => run_shard(*driver, choice, setup, started),
+        Opened::Epoll(driver) => run_shard(*driver, choice, setup, started),
+    }
+}
+
+fn run_shard<D: Driver>(
+    driver: D,
+    choice: Choice,
+    setup: Setup,
+    started: &mpsc::Sender<Started>,
+) -> Result<(), String> {
+    let waker = driver.waker();
+    let mut server = match CacheServer::new(driver, setup) {
+        Ok(server) => server,
+        Err(error) => {
+            let text = format!("the driver could not be set up: {error}");
+            let _ = started.send(Err(text.clone()));
+            return Err(text);
+        }
+    };
+    let _ = started.send(Ok((waker, choice)));
     server.run().map_err(|error| format!("the event loop has failed: {error}"))
 }
 
@@ -148,16 +170,12 @@ fn refuse_open_doors(options: &ServeOptions, settings: &Settings) -> Result<(), 
     Ok(())
 }
 
-fn choose_driver(choice: DriverChoice) -> Result<Choice, String> {
-    let chosen = match choice {
-        DriverChoice::Auto => choose::auto(),
-        DriverChoice::Epoll => choose::epoll(),
-        DriverChoice::Uring => choose::uring().map_err(|why| format!("--driver uring: {why}"))?,
-    };
-    if choice == DriverChoice::Auto && chosen.kind == DriverKind::Epoll {
-        tracing::warn!("running on epoll: {}", chosen.reason);
+fn wish(choice: DriverChoice) -> Wish {
+    match choice {
+        DriverChoice::Auto => Wish::Auto,
+        DriverChoice::Epoll => Wish::Only(DriverKind::Epoll),
+        DriverChoice::Uring => Wish::Only(DriverKind::Uring),
     }
-    Ok(chosen)
 }
 
 fn choose_cpu(options: &ServeOptions) -> Result<core_affinity::CoreId, String> {
@@ -188,14 +206,14 @@ fn random<const N: usize>() -> Result<[u8; N], String> {
     Ok(bytes)
 }
 
-fn facts(choice: &Choice, port: u16) -> Result<NodeFacts, String> {
+fn facts(port: u16) -> Result<NodeFacts, String> {
     let id: [u8; 20] = random()?;
     let system = rustix::system::uname();
     let part = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(NodeFacts {
         version: env!("CARGO_PKG_VERSION").into(),
-        driver: choice.kind.name(),
+        driver: "",
         port,
         pid: std::process::id(),
         run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),

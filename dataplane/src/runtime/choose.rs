@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io;
 
+use super::epoll::Epoll;
 use super::uring::Uring;
 
 /// The drivers there are.
@@ -39,6 +40,51 @@ pub struct Choice {
     pub kind: DriverKind,
     /// Why.
     pub reason: String,
+}
+
+/// Which driver is wished for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// The ring where the kernel lets us, epoll otherwise.
+    Auto,
+    /// This one or none.
+    Only(DriverKind),
+}
+
+/// A driver that works, on the thread that will use it.
+pub enum Opened {
+    /// The ring.
+    Uring(Box<Uring>),
+    /// The poll set.
+    Epoll(Box<Epoll>),
+}
+
+/// Opens a driver. The ring that was tried is the one that is used: a second one might not
+/// get the memory that the first was given.
+///
+/// # Errors
+/// In words, when the wish cannot be met.
+pub fn open(wish: Wish) -> Result<(Opened, Choice), String> {
+    let epoll = |reason: String| match Epoll::new() {
+        Ok(driver) => {
+            Ok((Opened::Epoll(Box::new(driver)), Choice { kind: DriverKind::Epoll, reason }))
+        }
+        Err(error) => Err(format!("epoll could not be set up: {error}")),
+    };
+    if wish == Wish::Only(DriverKind::Epoll) {
+        return epoll("asked for".into());
+    }
+    match (Uring::new(), wish) {
+        (Ok(driver), _) => {
+            let asked = wish != Wish::Auto;
+            let reason =
+                if asked { "asked for" } else { "the kernel offers all that the ring needs" };
+            let choice = Choice { kind: DriverKind::Uring, reason: reason.into() };
+            Ok((Opened::Uring(Box::new(driver)), choice))
+        }
+        (Err(error), Wish::Auto) => epoll(why_not(&error)),
+        (Err(error), Wish::Only(_)) => Err(why_not(&error)),
+    }
 }
 
 /// Tries the ring once, as a shard would use it, and falls back to epoll.
