@@ -77,7 +77,8 @@ fn it_waits_thirty_seconds_at_most(driver: &str) {
     let value = "v".repeat(8 << 20);
     assert_eq!(client.command(&["SET", "big", &value]), Value::ok());
     let mut stuck = node.client();
-    stuck.send(&resp::request(&["GET", "big"]).repeat(16)); // and never reads
+    // It never reads; what waits for it stays below the limit at which it would be closed.
+    stuck.send(&resp::request(&["GET", "big"]).repeat(3));
     std::thread::sleep(Duration::from_millis(100));
     let start = Instant::now();
     node.signal(Signal::TERM);
@@ -85,7 +86,7 @@ fn it_waits_thirty_seconds_at_most(driver: &str) {
     assert_eq!(status.code(), Some(0));
     let took = start.elapsed();
     assert!(took < Duration::from_secs(32), "{took:?}");
-    assert!(took > Duration::from_secs(5), "{took:?}: a client may be slow for a while");
+    assert!(took > Duration::from_secs(28), "{took:?}: a client may be slow for 30 s");
     drop(stuck);
 }
 
