@@ -10,6 +10,7 @@ use shards::command::{CommandSpec, Span, lookup};
 use shards::ids::DbId;
 use shards::store::{Blob, Hint, KeyHash};
 
+use super::conn::{Conn, Gate, Reason};
 use crate::resp::ProtocolError;
 use crate::runtime::{ConnKey, Loan};
 
@@ -57,6 +58,39 @@ pub(super) struct Queued {
 
 const _: () = assert!(size_of::<Queued>() <= 64, "one cache line");
 
+/// Why a connection ends in place of a request.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The bytes are none, or claim too much.
+    Protocol(ProtocolError),
+    /// The system has no memory for an argument.
+    OutOfMemory,
+    /// More is unexecuted than one client may have.
+    TooLong,
+}
+
+impl Fault {
+    /// For the peer.
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Protocol(error) => format!("ERR {error}"),
+            Self::OutOfMemory => "OOM the system has no memory left for this value".into(),
+            Self::TooLong => "ERR the request is too long: at most 1 GiB may wait to be executed \
+                              (client-query-buffer-limit)"
+                .into(),
+        }
+    }
+
+    /// For the counters.
+    pub(super) fn reason(&self) -> Reason {
+        match self {
+            Self::Protocol(_) => Reason::Protocol,
+            Self::OutOfMemory => Reason::Memory,
+            Self::TooLong => Reason::Query,
+        }
+    }
+}
+
 /// Where some requests came from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Origin {
@@ -68,8 +102,8 @@ pub(super) struct Origin {
 /// cheaper than finding it.
 #[derive(Default)]
 pub(super) struct Known {
-    /// Up to eight bytes; 0 before the first.
-    name: u64,
+    /// Up to eight bytes, and how many; 0 before the first.
+    name: (u64, usize),
     spec: Option<&'static CommandSpec>,
 }
 
@@ -84,13 +118,13 @@ impl Known {
             }
             _ => 0,
         };
-        if short != 0 && short == self.name {
+        if short != 0 && (short, len) == self.name {
             return self.spec;
         }
         let name = &bytes[start..][..len];
         let spec = lookup(name);
-        if spec.is_some() && short != 0 && !name.contains(&0) {
-            (self.name, self.spec) = (short, spec);
+        if spec.is_some() && short != 0 {
+            (self.name, self.spec) = ((short, len), spec);
         }
         spec
     }
@@ -105,7 +139,7 @@ pub(super) struct Batch {
     pub(super) spans: Vec<Span>,
     pub(super) unquoted: Vec<Vec<u8>>,
     pub(super) blobs: Vec<Vec<(u32, Blob)>>,
-    pub(super) faults: Vec<ProtocolError>,
+    pub(super) faults: Vec<Fault>,
     /// Connections whose unread bytes requests refer to.
     pub(super) from_unread: Vec<ConnKey>,
 }
@@ -113,6 +147,36 @@ pub(super) struct Batch {
 impl Batch {
     pub(super) fn is_full(&self) -> bool {
         self.queued.len() >= MOST
+    }
+
+    /// Notes where requests come from.
+    pub(super) fn origin(&mut self, conn: ConnKey, source: Source) -> u32 {
+        self.origins.push(Origin { conn, source });
+        self.origins.len() as u32 - 1
+    }
+
+    /// Queues the end of a connection behind its earlier requests.
+    pub(super) fn put_fault(&mut self, conn: &mut Conn, fault: Fault, origin: u32) {
+        conn.gate = Gate::Shut;
+        self.faults.push(fault);
+        self.queued.push(Queued {
+            spec: None,
+            at: KeyHash::default(),
+            hint: Hint::default(),
+            origin,
+            first_span: 0,
+            spans: 0,
+            blobs: 0,
+            fault: self.faults.len() as u32,
+            key: 0,
+            db: conn.session.db,
+        });
+    }
+
+    /// The same when nothing of it is being parsed.
+    pub(super) fn refuse(&mut self, conn: &mut Conn, fault: Fault) {
+        let origin = self.origin(conn.key, Source::Unread);
+        self.put_fault(conn, fault, origin);
     }
 
     pub(super) fn clear(&mut self) {

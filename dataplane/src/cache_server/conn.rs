@@ -41,6 +41,7 @@ pub(super) enum Reason {
     Failed,
     Quit,
     Protocol,
+    Query,
     Http,
     Output,
     Idle,
@@ -60,6 +61,8 @@ pub(super) struct Conn {
     pub(super) consumed: usize,
     /// Bytes of the payload in flight.
     pub(super) in_flight: usize,
+    /// Its pending output as the server's sum has it.
+    pub(super) charged: usize,
     pub(super) sending: bool,
     /// Whether it is in the list of connections with something to send.
     pub(super) dirty: bool,
@@ -76,6 +79,8 @@ pub(super) struct Conn {
     pub(super) timer: Option<TimerId>,
     /// What was unsent when the timer was set.
     pub(super) unsent_then: usize,
+    /// What was unsent when idle clients were last looked for.
+    pub(super) unsent_at_sweep: usize,
     pub(super) received: u64,
     pub(super) sent: u64,
 }
@@ -90,6 +95,7 @@ impl Conn {
             gate: Gate::Open,
             consumed: 0,
             in_flight: 0,
+            charged: 0,
             sending: false,
             dirty: false,
             waiting: false,
@@ -99,6 +105,7 @@ impl Conn {
             lingering: false,
             timer: None,
             unsent_then: 0,
+            unsent_at_sweep: 0,
             received: 0,
             sent: 0,
         }

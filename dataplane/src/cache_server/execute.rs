@@ -2,14 +2,17 @@
 
 #![forbid(unsafe_code)]
 
-use shards::command::{Args, Flow, Group, LONG_STEP, Traffic, dispatch};
+use shards::command::{Args, CommandSpec, Flow, Group, LONG_STEP, Traffic, dispatch};
 use shards::time::Now;
 
 use super::CacheServer;
 use super::batch::{Batch, CHUNK, Queued, Source};
 use super::conn::{Conn, Gate, Reason};
 use super::host::{View, traffic};
-use crate::runtime::Driver;
+use crate::runtime::{ConnKey, Driver};
+
+/// Long operations that go on in one turn: about 200 us.
+const LONG_STEPS: usize = 8;
 
 impl<D: Driver> CacheServer<D> {
     /// Executes what has been parsed and forgets it.
@@ -32,14 +35,7 @@ impl<D: Driver> CacheServer<D> {
         }
         batch.queued = queue;
         for key in &batch.from_unread {
-            if let Some(conn) = self.conn(*key) {
-                let consumed = std::mem::take(&mut conn.consumed);
-                conn.input.compact(consumed);
-                if conn.input.unread.is_empty() {
-                    let buffer = std::mem::take(&mut conn.input.unread);
-                    self.pool.put(buffer);
-                }
-            }
+            self.forget_executed(*key);
         }
         self.requests += batch.queued.len() as u64;
         self.stats.batches.add(1);
@@ -48,21 +44,36 @@ impl<D: Driver> CacheServer<D> {
         self.carry_out_kills();
     }
 
+    /// Drops the unread bytes whose requests have been executed.
+    fn forget_executed(&mut self, key: ConnKey) {
+        let Some(conn) = self.conn(key) else { return };
+        let consumed = std::mem::take(&mut conn.consumed);
+        conn.input.compact(consumed);
+        if conn.input.unread.is_empty() {
+            let buffer = std::mem::take(&mut conn.input.unread);
+            self.pool.put(buffer);
+        }
+    }
+
     fn execute(&mut self, batch: &Batch, queued: &Queued, now: Now) {
         let key = batch.origins[queued.origin as usize].conn;
         let Some(place) = self.conns.get_mut(key.index as usize) else { return };
         let alive = |conn: &mut Box<Conn>| conn.key == key && conn.closing.is_none();
         let Some(mut conn) = place.take_if(alive) else { return };
+        if !self.kills.is_empty() && self.kills.contains(&conn.session.id) {
+            self.conns[key.index as usize] = Some(conn);
+            return;
+        }
         if conn.reply.bytes.capacity() == 0 {
             conn.reply.bytes = self.pool.take();
         }
         if queued.fault == 0 {
             let flow = self.command(&mut conn, batch, queued, now);
-            self.follow(&mut conn, flow);
+            self.follow(&mut conn, queued.spec, flow);
         } else {
             let fault = &batch.faults[queued.fault as usize - 1];
-            conn.reply.error(format!("ERR {fault}").as_bytes());
-            conn.closing = Some(Reason::Protocol);
+            conn.reply.error(fault.text().as_bytes());
+            conn.closing = Some(fault.reason());
         }
         if !conn.dirty {
             conn.dirty = true;
@@ -104,7 +115,7 @@ impl<D: Driver> CacheServer<D> {
     }
 
     /// Does to a connection what a command asked for.
-    fn follow(&mut self, conn: &mut Conn, flow: Flow) {
+    fn follow(&mut self, conn: &mut Conn, spec: Option<&'static CommandSpec>, flow: Flow) {
         let was_barrier = matches!(conn.gate, Gate::Barrier);
         match flow {
             Flow::Done if was_barrier => {
@@ -112,10 +123,13 @@ impl<D: Driver> CacheServer<D> {
                 self.parse_later(conn);
             }
             Flow::Done => {}
-            Flow::Close => conn.closing = Some(Reason::Quit),
+            Flow::Close => {
+                let quits = spec.is_some_and(|spec| spec.name == "quit");
+                conn.closing = Some(if quits { Reason::Quit } else { Reason::Killed });
+            }
             Flow::Pending(op) => {
                 conn.gate = Gate::Long(Box::new(op));
-                self.long.push(conn.key);
+                self.long.push_back(conn.key);
             }
         }
     }
@@ -128,10 +142,10 @@ impl<D: Driver> CacheServer<D> {
         }
     }
 
-    /// One step of each long operation.
+    /// One step of some long operations, in turn.
     pub(super) fn step_long(&mut self, now: Now) {
-        let keys = std::mem::take(&mut self.long);
-        for key in keys {
+        for _ in 0..self.long.len().min(LONG_STEPS) {
+            let Some(key) = self.long.pop_front() else { return };
             let Some(place) = self.conns.get_mut(key.index as usize) else { continue };
             let Some(mut conn) = place.take_if(|conn| conn.key == key) else { continue };
             if conn.closing.is_none()
@@ -145,7 +159,7 @@ impl<D: Driver> CacheServer<D> {
                         self.dirty.push(key);
                     }
                 } else {
-                    self.long.push(key);
+                    self.long.push_back(key);
                 }
             }
             self.conns[key.index as usize] = Some(conn);
@@ -153,11 +167,13 @@ impl<D: Driver> CacheServer<D> {
     }
 
     fn carry_out_kills(&mut self) {
-        for client in std::mem::take(&mut self.kills) {
-            let found = self.conns.iter().flatten().find(|conn| conn.session.id == client);
-            if let Some(key) = found.map(|conn| conn.key) {
-                self.close(key, Reason::Killed);
-            }
+        if self.kills.is_empty() {
+            return;
+        }
+        let kills = std::mem::take(&mut self.kills);
+        let doomed = self.conns.iter().flatten().filter(|conn| kills.contains(&conn.session.id));
+        for key in doomed.map(|conn| conn.key).collect::<Vec<_>>() {
+            self.close(key, Reason::Killed);
         }
     }
 }

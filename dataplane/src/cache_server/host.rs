@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::os::fd::AsRawFd;
 
 use shards::command::{Host, NodeFacts, Traffic};
@@ -19,7 +20,7 @@ pub(super) struct View<'a, D> {
     pub(super) facts: &'a NodeFacts,
     pub(super) stats: &'a LoopStats,
     pub(super) own: Traffic,
-    pub(super) kills: &'a mut Vec<ClientId>,
+    pub(super) kills: &'a mut BTreeSet<ClientId>,
 }
 
 pub(super) fn traffic(conn: &Conn, driver: &impl Driver) -> Traffic {
@@ -39,6 +40,9 @@ impl<D: Driver> Host for View<'_, D> {
 
     fn each_client(&self, visit: &mut dyn FnMut(&Session, Traffic)) {
         for conn in self.conns.iter().flatten().filter(|conn| conn.closing.is_none()) {
+            if self.kills.contains(&conn.session.id) {
+                continue; // as good as gone
+            }
             visit(&conn.session, traffic(conn, self.driver));
         }
     }
@@ -48,7 +52,7 @@ impl<D: Driver> Host for View<'_, D> {
     }
 
     fn kill(&mut self, client: ClientId) {
-        self.kills.push(client);
+        self.kills.insert(client);
     }
 
     fn connections_accepted(&self) -> u64 {

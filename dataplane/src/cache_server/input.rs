@@ -10,6 +10,7 @@
 use shards::command::Span;
 use shards::store::{Blob, BlobBuilder, BlobSource};
 
+use super::pool::Pool;
 use crate::resp::Parser;
 
 /// See the module's text.
@@ -29,6 +30,7 @@ pub(super) struct Input {
 /// A long bulk on its way in.
 pub(super) struct Large {
     builder: BlobBuilder,
+    len: usize,
     /// Bytes of the bulk still to come.
     missing: usize,
     /// Bytes of its CRLF still to come.
@@ -38,7 +40,7 @@ pub(super) struct Large {
 impl Large {
     pub(super) fn new(len: usize, source: &BlobSource) -> Option<Self> {
         let builder = source.builder(len).ok()?;
-        Some(Self { builder, missing: len, line_end: 2 })
+        Some(Self { builder, len, missing: len, line_end: 2 })
     }
 
     /// Takes its share of `bytes` and returns the rest.
@@ -49,6 +51,11 @@ impl Large {
         let line_end = if self.missing == 0 { self.line_end.min(rest.len()) } else { 0 };
         self.line_end -= line_end;
         &rest[line_end..]
+    }
+
+    /// Bytes of it that have come.
+    pub(super) fn taken(&self) -> usize {
+        self.len - self.missing
     }
 
     pub(super) fn is_whole(&self) -> bool {
@@ -66,11 +73,26 @@ impl Input {
         self.unread.is_empty() && self.large.is_none()
     }
 
+    /// Keeps bytes that cannot be understood or executed yet.
+    pub(super) fn keep(&mut self, pool: &mut Pool, bytes: &[u8]) {
+        if self.unread.capacity() == 0 {
+            self.unread = pool.take();
+        }
+        self.unread.extend_from_slice(bytes);
+    }
+
+    /// Bytes held for the request under way and those behind it.
+    pub(super) fn held(&self) -> usize {
+        let large = self.large.as_ref().map_or(0, |large| large.taken());
+        let blobs: usize = self.blobs.iter().map(|(_, blob)| blob.len()).sum();
+        self.unread.len() + self.spans.len() * size_of::<Span>() + blobs + large
+    }
+
     /// The long bulk is whole: it becomes the next argument of the request under way.
     pub(super) fn large_done(&mut self) {
         if let Some(large) = self.large.take() {
             self.blobs.push((self.spans.len() as u32, large.finish()));
-            self.spans.push(Span { start: 0, len: 0 });
+            self.spans.push(Span::ELSEWHERE);
             self.parser.large_done(self.unread.len());
         }
     }

@@ -2,14 +2,16 @@
 
 #![forbid(unsafe_code)]
 
-use shards::command::Flags;
+use shards::command::{Flags, Span};
 use shards::settings::Settings;
 use shards::store::{BlobSource, Hasher, Hint, KeyHash};
 
-use super::batch::{Batch, Origin, Queued, Source};
+use super::QUERY_LIMIT;
+use super::batch::{Batch, Fault, Queued, Source};
 use super::conn::{Conn, Gate, Reason};
 use super::input::Large;
-use crate::resp::{Limits, ProtocolError, Step};
+use super::pool::Pool;
+use crate::resp::{Limits, Step};
 
 /// Arguments from this length on are collected in the memory that will hold the value.
 const LARGE_BULK: u32 = 32 << 10;
@@ -21,6 +23,7 @@ pub(super) struct Intake<'a> {
     pub(super) batch: &'a mut Batch,
     pub(super) hasher: &'a Hasher,
     pub(super) blobs: &'a BlobSource,
+    pub(super) pool: &'a mut Pool,
     pub(super) settings: &'a Settings,
 }
 
@@ -49,7 +52,9 @@ impl Intake<'_> {
         let parsed = self.parse(conn, bytes, source);
         if parsed == Parsed::All && conn.input.large.is_none() {
             let start = std::mem::take(&mut conn.consumed);
-            conn.input.unread.extend_from_slice(&bytes[start..]);
+            if start < bytes.len() {
+                conn.input.keep(self.pool, &bytes[start..]);
+            }
             conn.input.parser.rebase(start, &mut conn.input.spans);
         }
         parsed
@@ -76,7 +81,7 @@ impl Intake<'_> {
 
     fn parse(&mut self, conn: &mut Conn, bytes: &[u8], source: Source) -> Parsed {
         let limits = limits(conn, self.settings);
-        let origin = self.origin(conn, source);
+        let origin = self.batch.origin(conn.key, source);
         while conn.gate.is_open() {
             if self.batch.is_full() {
                 return Parsed::BatchFull;
@@ -90,7 +95,7 @@ impl Intake<'_> {
                 Ok(Step::Unquoted { end, bytes, spans }) => {
                     let number = self.batch.unquoted.len() as u32;
                     conn.input.spans = spans;
-                    let origin = self.origin(conn, Source::Unquoted(number));
+                    let origin = self.batch.origin(conn.key, Source::Unquoted(number));
                     self.queue(conn, &bytes, origin);
                     self.batch.unquoted.push(bytes);
                     conn.consumed = end;
@@ -101,15 +106,10 @@ impl Intake<'_> {
                     }
                 }
                 Ok(Step::More) => return Parsed::All,
-                Err(fault) => self.fault(conn, fault, origin),
+                Err(fault) => self.batch.put_fault(conn, Fault::Protocol(fault), origin),
             }
         }
         Parsed::All
-    }
-
-    fn origin(&mut self, conn: &Conn, source: Source) -> u32 {
-        self.batch.origins.push(Origin { conn: conn.key, source });
-        self.batch.origins.len() as u32 - 1
     }
 
     /// Queues the request whose spans the parser has left.
@@ -121,7 +121,8 @@ impl Intake<'_> {
             let span = input.spans[n];
             &bytes[span.start as usize..][..span.len as usize]
         };
-        let spec = self.batch.known.find(bytes, *first);
+        let named = *first != Span::ELSEWHERE; // no command has a name that long
+        let spec = if named { self.batch.known.find(bytes, *first) } else { None };
         if spec.is_none() && first.len > 3 && is_http(slice(0)) {
             conn.gate = Gate::Shut;
             conn.closing = Some(Reason::Http);
@@ -165,44 +166,31 @@ impl Intake<'_> {
         len: usize,
         source: Source,
     ) -> bool {
+        if conn.input.held() + len > QUERY_LIMIT {
+            let origin = self.batch.origin(conn.key, source);
+            self.batch.put_fault(conn, Fault::TooLong, origin);
+            return false;
+        }
         let Some(mut large) = Large::new(len, self.blobs) else {
-            conn.gate = Gate::Shut;
-            conn.closing = Some(Reason::Memory);
-            conn.reply.error(b"OOM the system has no memory left for this value");
+            let origin = self.batch.origin(conn.key, source);
+            self.batch.put_fault(conn, Fault::OutOfMemory, origin);
             return false;
         };
         let rest = large.take(&bytes[start..]);
         let input = &mut conn.input;
         if large.is_whole() {
             input.blobs.push((input.spans.len() as u32, large.finish()));
-            input.spans.push(shards::command::Span { start: 0, len: 0 });
+            input.spans.push(Span::ELSEWHERE);
             input.parser.large_done(bytes.len() - rest.len());
             return true;
         }
         input.large = Some(Box::new(large));
         if matches!(source, Source::Loan(_)) {
             let from = std::mem::take(&mut conn.consumed);
-            input.unread.extend_from_slice(&bytes[from..start]);
+            input.keep(self.pool, &bytes[from..start]);
             input.parser.rebase(from, &mut input.spans);
         }
         false
-    }
-
-    fn fault(&mut self, conn: &mut Conn, fault: ProtocolError, origin: u32) {
-        conn.gate = Gate::Shut;
-        self.batch.faults.push(fault);
-        self.batch.queued.push(Queued {
-            spec: None,
-            at: KeyHash::default(),
-            hint: Hint::default(),
-            origin,
-            first_span: 0,
-            spans: 0,
-            blobs: 0,
-            fault: self.batch.faults.len() as u32,
-            key: 0,
-            db: conn.session.db,
-        });
     }
 }
 

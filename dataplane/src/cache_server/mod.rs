@@ -23,6 +23,7 @@ mod pool;
 mod spin;
 mod timers;
 
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -38,7 +39,7 @@ pub use control::{Control, Order};
 
 use crate::runtime::{ConnKey, Driver, Event, Loan, Wait, clock};
 use crate::telemetry::{LoopStats, Stages};
-use batch::{Batch, Source};
+use batch::{Batch, Fault, Source};
 use conn::Conn;
 use intake::{Intake, Parsed};
 use output::conn_of;
@@ -80,13 +81,16 @@ pub struct CacheServer<D> {
     next_client: u64,
     batch: Batch,
     events: Vec<Event>,
+    /// Accepted, and not yet taken over.
+    arrivals: VecDeque<OwnedFd>,
     /// Connections with something to send.
     dirty: Vec<ConnKey>,
     /// Connections with unread bytes that may be parsed.
     waiting: Vec<ConnKey>,
     /// Connections with a long operation.
-    long: Vec<ConnKey>,
-    kills: Vec<ClientId>,
+    long: VecDeque<ConnKey>,
+    /// Clients to be closed when the batch is done; nothing of them runs any more.
+    kills: BTreeSet<ClientId>,
     pool: Pool,
     pending_output: usize,
     paused: usize,
@@ -125,10 +129,11 @@ impl<D: Driver> CacheServer<D> {
             next_client: 1,
             batch: Batch::default(),
             events: Vec::new(),
+            arrivals: VecDeque::new(),
             dirty: Vec::new(),
             waiting: Vec::new(),
-            long: Vec::new(),
-            kills: Vec::new(),
+            long: VecDeque::new(),
+            kills: BTreeSet::new(),
             pool: Pool::default(),
             pending_output: 0,
             paused: 0,
@@ -195,6 +200,7 @@ impl<D: Driver> CacheServer<D> {
             self.handle(event)?;
         }
         self.events = events;
+        self.accept_some();
         for key in std::mem::take(&mut self.waiting) {
             self.parse_unread(key)?;
         }
@@ -224,6 +230,7 @@ impl<D: Driver> CacheServer<D> {
     fn next_wait(&self, tick: NextTick) -> Wait {
         let busy = tick == NextTick::Soon
             || !self.waiting.is_empty()
+            || !self.arrivals.is_empty()
             || !self.long.is_empty()
             || !self.dirty.is_empty();
         if busy {
@@ -245,7 +252,7 @@ impl<D: Driver> CacheServer<D> {
 
     fn handle(&mut self, event: Event) -> io::Result<()> {
         match event {
-            Event::Accepted(_, fd) => self.accept(fd),
+            Event::Accepted(_, fd) => self.arrivals.push_back(fd),
             Event::AcceptFailed(error) => self.accept_failed(&error),
             Event::Received(key, loan) => self.received(key, loan)?,
             Event::Ended(key) => {
@@ -284,6 +291,7 @@ impl<D: Driver> CacheServer<D> {
                 batch: &mut self.batch,
                 hasher: self.shard.hasher(),
                 blobs: &self.blobs,
+                pool: &mut self.pool,
                 settings: &self.shard.settings,
             };
             if intake.fresh(conn, bytes, Source::Loan(loan)) == Parsed::All {
@@ -315,10 +323,11 @@ impl<D: Driver> CacheServer<D> {
             }
             conn.input.large_done();
         }
-        if conn.input.unread.capacity() == 0 {
-            conn.input.unread = self.pool.take();
+        conn.input.keep(&mut self.pool, bytes);
+        if conn.gate.is_open() && conn.input.held() > QUERY_LIMIT {
+            self.batch.refuse(conn, Fault::TooLong);
+            return self.shut_if_asked(key);
         }
-        conn.input.unread.extend_from_slice(bytes);
         if conn.gate.is_open() {
             return self.parse_unread(key);
         }
@@ -340,19 +349,17 @@ impl<D: Driver> CacheServer<D> {
                 batch: &mut self.batch,
                 hasher: self.shard.hasher(),
                 blobs: &self.blobs,
+                pool: &mut self.pool,
                 settings: &self.shard.settings,
             };
             let parsed = intake.unread(conn);
-            let resumes = conn.paused
-                && conn.gate.is_open()
-                && conn.input.unread.len() - conn.consumed <= UNREAD_CREDIT;
-            let ended = conn.ended && conn.gate.is_open() && conn.consumed == 0;
+            // With the gate open, the rest is an unfinished request: its other bytes must be
+            // able to come, or, when the peer has ended, never will.
+            let unfinished = conn.gate.is_open() && (conn.paused || conn.ended);
             if parsed == Parsed::All {
-                if resumes {
+                if unfinished {
                     self.run_batch(self.now);
                     self.resume_receiving(key);
-                }
-                if ended {
                     self.end_if_done(key);
                 }
                 return self.shut_if_asked(key);
@@ -363,7 +370,7 @@ impl<D: Driver> CacheServer<D> {
 
     fn resume_receiving(&mut self, key: ConnKey) {
         let Some(conn) = conn_of(&mut self.conns, key) else { return };
-        if conn.paused && conn.gate.is_open() {
+        if conn.paused && conn.gate.is_open() && !conn.waiting {
             conn.paused = false;
             self.paused -= 1;
             if !conn.ended {
@@ -385,9 +392,6 @@ impl<D: Driver> CacheServer<D> {
             }
         }
         if reason == conn::Reason::Http {
-            tracing::warn!(
-                "a client spoke HTTP to the RESP port, as in a cross-protocol attack; it was closed"
-            );
             self.flush();
             self.close(key, reason);
         }
@@ -400,6 +404,7 @@ impl<D: Driver> CacheServer<D> {
         stats.connections.set(self.clients as u64);
         stats.paused_connections.set(self.paused as u64);
         stats.pooled_buffers.set(self.pool.len() as u64);
+        stats.starved_receives.set(self.driver.starved());
         stats.pending_output_bytes.set(self.pending_output as u64);
         let stages = &self.stages;
         let (store, counts) = (&self.shard.store, &self.shard.stats);
@@ -416,3 +421,5 @@ impl<D: Driver> CacheServer<D> {
 
 /// Bytes that a client may have unread while it is blocked.
 const UNREAD_CREDIT: usize = 64 << 10;
+/// Bytes of one request under way, and of what lies behind it (`client-query-buffer-limit`).
+const QUERY_LIMIT: usize = 1 << 30;

@@ -42,7 +42,6 @@ impl<D: Driver> CacheServer<D> {
         let blobs = std::mem::take(&mut conn.reply.blobs);
         let payload = Payload::new(bytes, blobs);
         conn.in_flight = payload.left();
-        self.pending_output += conn.in_flight;
         conn.sent += payload.left() as u64;
         conn.sending = true;
         self.stats.sends.add(1);
@@ -56,13 +55,23 @@ impl<D: Driver> CacheServer<D> {
     pub(super) fn sent(&mut self, key: ConnKey, payload: Payload) {
         self.pool.put(payload.into_buffer());
         let Some(conn) = conn_of(&mut self.conns, key) else { return };
-        self.pending_output -= std::mem::take(&mut conn.in_flight);
+        conn.in_flight = 0;
         conn.sending = false;
+        conn.session.last_seen = self.now; // it takes what it is sent, so it is not idle
         if !conn.reply.is_empty() && !conn.dirty {
             conn.dirty = true;
             self.dirty.push(key);
-        } else if conn.closing.is_some() || matches!(conn.gate, Gate::Full) {
+        } else {
             self.after_output(key);
+        }
+    }
+
+    /// Brings the sum of pending output up to date with one connection's.
+    fn charge(&mut self, key: ConnKey) {
+        if let Some(conn) = conn_of(&mut self.conns, key) {
+            let pending = conn.pending_output();
+            self.pending_output = self.pending_output + pending - conn.charged;
+            conn.charged = pending;
         }
     }
 
@@ -74,6 +83,7 @@ impl<D: Driver> CacheServer<D> {
 
     /// Closes what is done, stops who takes nothing, lets go on who has caught up.
     fn after_output(&mut self, key: ConnKey) {
+        self.charge(key);
         let soft = self.soft_limit();
         let hard = self.shard.settings.output_limit.hard as usize;
         let Some(conn) = conn_of(&mut self.conns, key) else { return };
@@ -90,7 +100,6 @@ impl<D: Driver> CacheServer<D> {
         match conn.gate {
             Gate::Open if pending > soft => {
                 conn.gate = Gate::Full;
-                self.stats.pauses.add(1);
                 self.pause(key);
                 self.watch_output(key);
             }
@@ -122,6 +131,7 @@ impl<D: Driver> CacheServer<D> {
         if !conn.paused {
             conn.paused = true;
             self.paused += 1;
+            self.stats.pauses.add(1);
             self.driver.pause(key);
         }
     }

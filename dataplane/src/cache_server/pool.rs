@@ -20,7 +20,7 @@ impl Pool {
 
     /// Takes a buffer back.
     pub(super) fn put(&mut self, mut buffer: Vec<u8>) {
-        if self.0.len() < KEPT && (1..=LARGEST).contains(&buffer.capacity()) {
+        if self.0.len() < KEPT && (FRESH..=LARGEST).contains(&buffer.capacity()) {
             buffer.clear();
             self.0.push(buffer);
         }

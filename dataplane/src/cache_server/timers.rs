@@ -72,16 +72,19 @@ impl<D: Driver> CacheServer<D> {
         if timeout == 0 {
             return;
         }
-        let now = self.now.mono;
-        let idle: Vec<ConnKey> = self
-            .conns
-            .iter()
-            .flatten()
-            .filter(|conn| {
-                conn.closing.is_none() && now.since(conn.session.last_seen.mono).0 >= timeout
-            })
-            .map(|conn| conn.key)
-            .collect();
+        let now = self.now;
+        let mut idle: Vec<ConnKey> = Vec::new();
+        for conn in self.conns.iter_mut().flatten() {
+            // Who takes a long reply is busy although no payload has left whole.
+            let unsent = self.driver.unsent(conn.key);
+            if std::mem::replace(&mut conn.unsent_at_sweep, unsent) != unsent {
+                conn.session.last_seen = now;
+            }
+            let silent = now.mono.since(conn.session.last_seen.mono).0 >= timeout;
+            if conn.closing.is_none() && silent {
+                idle.push(conn.key);
+            }
+        }
         for key in idle {
             self.close(key, Reason::Idle);
         }

@@ -173,7 +173,7 @@ impl Parser {
     pub fn rebase(&mut self, n: usize, spans: &mut [Span]) {
         debug_assert!(n <= self.at, "bytes not yet understood cannot be dropped");
         self.at -= n;
-        for span in spans {
+        for span in spans.iter_mut().filter(|span| **span != Span::ELSEWHERE) {
             span.start -= n as u32;
         }
     }

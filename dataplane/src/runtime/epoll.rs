@@ -56,6 +56,7 @@ pub struct Epoll {
     /// Receive buffers; the first `lent` of them are on loan.
     buffers: Vec<Box<[u8]>>,
     lent: usize,
+    starved: u64,
     /// Events made outside `turn`, delivered by the next one.
     pending: Vec<Event>,
     waker: Waker,
@@ -79,6 +80,7 @@ impl Epoll {
             accept_rests: None,
             buffers: Vec::new(),
             lent: 0,
+            starved: 0,
             pending: Vec::new(),
             waker,
         })
@@ -174,6 +176,7 @@ impl Epoll {
     fn receive(&mut self, key: ConnKey, events: &mut Vec<Event>) {
         if self.lent == self.buffers.len() {
             if self.lent == usize::from(RECEIVE_BUFFERS) {
+                self.starved += 1;
                 return; // level-triggered: the next turn reports it again
             }
             self.buffers.push(vec![0; RECEIVE_BUFFER_BYTES].into_boxed_slice());
@@ -350,6 +353,10 @@ impl Driver for Epoll {
         self.ready = ready;
         events.append(&mut self.pending);
         Ok(())
+    }
+
+    fn starved(&self) -> u64 {
+        self.starved
     }
 
     fn waker(&self) -> Waker {

@@ -157,6 +157,9 @@ pub trait Driver {
     /// As for [`Driver::submit`].
     fn turn(&mut self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()>;
 
+    /// How often receiving was put off because all receive buffers were filled.
+    fn starved(&self) -> u64;
+
     /// A handle by which other threads end this driver's sleep.
     fn waker(&self) -> Waker;
 

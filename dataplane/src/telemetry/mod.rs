@@ -63,6 +63,7 @@ loop_stats! {
     counter receives: "Receive completions.";
     counter sends: "Payloads sent.";
     counter pauses: "Connections that were stopped from sending for want of credit.";
+    counter starved_receives: "Receives put off because all receive buffers were filled.";
     gauge connections: "Connections open.";
     gauge paused_connections: "Connections that are stopped from sending for want of credit.";
     gauge pooled_buffers: "Reply buffers kept for reuse.";
@@ -70,8 +71,11 @@ loop_stats! {
     counter accepted_connections: "Connections accepted.";
     counter refused_clients ["refused_connections", "reason" = "maxclients"]: "Connections refused, by reason.";
     counter refused_descriptors ["refused_connections", "reason" = "descriptors"]: "Connections refused, by reason.";
+    counter refused_accepts ["refused_connections", "reason" = "failed"]: "Connections refused, by reason.";
     counter refused_draining ["refused_connections", "reason" = "draining"]: "Connections refused, by reason.";
     counter closed_protocol ["closed_connections", "reason" = "protocol"]: "Connections closed, by reason.";
+    counter closed_query ["closed_connections", "reason" = "query_limit"]: "Connections closed, by reason.";
+    counter closed_drained ["closed_connections", "reason" = "drained"]: "Connections closed, by reason.";
     counter closed_http ["closed_connections", "reason" = "http_request"]: "Connections closed, by reason.";
     counter closed_output ["closed_connections", "reason" = "output_limit"]: "Connections closed, by reason.";
     counter closed_idle ["closed_connections", "reason" = "idle"]: "Connections closed, by reason.";

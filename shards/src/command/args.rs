@@ -15,6 +15,11 @@ pub struct Span {
     pub len: u32,
 }
 
+impl Span {
+    /// Of an argument that lies in a blob of its own.
+    pub const ELSEWHERE: Self = Self { start: u32::MAX, len: 0 };
+}
+
 /// Arguments by reference; number 0 is the command's name.
 #[derive(Clone, Copy, Debug)]
 pub struct Args<'a> {

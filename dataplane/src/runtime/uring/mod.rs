@@ -115,6 +115,7 @@ pub struct Uring {
     loans: Vec<u16>,
     /// Connections whose receive ended for want of buffers; armed anew next turn.
     starved: Vec<ConnKey>,
+    starved_count: u64,
     completions: Vec<cqueue::Entry>,
     waker: Waker,
     wake_armed: bool,
@@ -140,6 +141,7 @@ impl Uring {
             accept_rests: None,
             loans: Vec::new(),
             starved: Vec::new(),
+            starved_count: 0,
             completions: Vec::new(),
             waker: Waker::new()?,
             wake_armed: false,
@@ -278,7 +280,10 @@ impl Uring {
                 conn.wanted = false;
                 events.push(Event::Ended(key));
             }
-            (Some(Errno::NOBUFS), _) => self.starved.push(key),
+            (Some(Errno::NOBUFS), _) => {
+                self.starved.push(key);
+                self.starved_count += 1;
+            }
             (Some(Errno::CANCELED), _) => self.arm_receive(key),
             (Some(errno), _) => {
                 conn.wanted = false;
@@ -489,6 +494,10 @@ impl Driver for Uring {
         }
         self.completions = completions;
         Ok(())
+    }
+
+    fn starved(&self) -> u64 {
+        self.starved_count
     }
 
     fn waker(&self) -> Waker {
