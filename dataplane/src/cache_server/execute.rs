@@ -136,7 +136,7 @@ impl<D: Driver> CacheServer<D> {
 
     /// Puts a connection with unread bytes in line for parsing.
     pub(super) fn parse_later(&mut self, conn: &mut Conn) {
-        if !conn.waiting && (!conn.input.unread.is_empty() || conn.ended) {
+        if !conn.waiting && (!conn.input.unread.is_empty() || conn.ended || conn.paused) {
             conn.waiting = true;
             self.waiting.push(conn.key);
         }
