@@ -93,7 +93,8 @@ shard_stats! {
     counter transactions_broken: "Transactions not executed because a watched key had changed.";
     gauge keys: "Keys held.";
     gauge expiring_keys: "Keys held that will expire.";
-    gauge memory_used_bytes: "Bytes held by keys, values, index and buffers of replies.";
+    gauge memory_used_bytes: "Bytes of keys, values and index, long values included that arrive or are being sent.";
+    gauge memory_waiting_bytes: "Bytes of removed keys and values that wait to be given back to the system.";
 }
 
 /// A counter for each command.

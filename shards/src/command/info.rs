@@ -111,6 +111,7 @@ fn memory(c: &Context<'_>, out: &mut String) {
     line(out, "used_memory_rss", resident);
     line(out, "used_memory_rss_human", human(resident));
     line(out, "used_memory_dataset", used);
+    line(out, "corelane_waiting_memory", c.shard.store.memory_waiting());
     line(out, "maxmemory", limit);
     line(out, "maxmemory_human", human(limit));
     let policy = crate::settings::parameter("maxmemory-policy");

@@ -43,7 +43,7 @@ use crate::reply::Reply;
 use crate::session::{ReplyMode, Session};
 use crate::settings::Settings;
 use crate::stats::ShardStats;
-use crate::store::{Hasher, Key, Store, StoreConfig};
+use crate::store::{Eviction, Hasher, Key, Store, StoreConfig};
 use crate::time::Now;
 
 /// Most keys evicted for one write; more wait for the next, so that no write stalls.
@@ -86,8 +86,10 @@ impl Shard {
                 return true;
             }
             let (policy, samples) = (self.settings.policy, self.settings.samples);
-            if !self.store.evict_one(policy, samples.into(), now) {
-                return false;
+            match self.store.evict_one(policy, samples.into(), now) {
+                Eviction::Done => {}
+                Eviction::NoneMet => return true,
+                Eviction::NoneLeft => return false,
             }
         }
         true

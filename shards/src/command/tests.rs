@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::reply::Protocol;
 use crate::settings::Settings;
+use crate::store::EvictionPolicy;
 use crate::time::Nanos;
 
 /// A node with nobody else on it.
@@ -485,6 +486,46 @@ fn memory_limits() {
     assert!(client.shard.stats.evicted_keys.get() > 900);
     assert!(client.shard.store.memory_used() < (1 << 20) + 20_000);
     assert_eq!(client.say("GET k1999").len(), 1_006);
+}
+
+/// A cache with a limit in MiB, and a value of so many bytes.
+fn limited(mib: u64, policy: EvictionPolicy) -> Client {
+    Client::new(Settings { maxmemory: mib << 20, policy, ..Settings::default() })
+}
+
+#[test]
+fn memory_on_its_way_back_counts_against_nothing() {
+    let mut client = limited(8, EvictionPolicy::AllKeysLru);
+    for n in 0..1_000 {
+        client.say(&format!("SET k{n} {}", "v".repeat(10_000)));
+    }
+    let evicted = client.shard.stats.evicted_keys.get();
+    assert!(evicted > 0, "full");
+    assert_eq!(client.say("FLUSHALL"), "+OK");
+    assert_eq!(client.say("SET a 1"), "+OK");
+    assert_eq!(client.say("SET b 2"), "+OK");
+    assert_eq!(client.say("MGET a b"), "*2 $1 1 $1 2");
+    assert_eq!(client.shard.stats.evicted_keys.get(), evicted);
+
+    let mut client = limited(8, EvictionPolicy::NoEviction);
+    assert_eq!(client.say(&format!("SET big {}", "v".repeat(9 << 20))), "+OK");
+    assert!(client.say("SET x 1").starts_with("-OOM"));
+    assert_eq!(client.say("DEL big"), ":1");
+    assert_eq!(client.say("SET x 1"), "+OK");
+}
+
+#[test]
+fn a_long_value_that_goes_makes_room_at_once() {
+    let mut client = limited(8, EvictionPolicy::AllKeysLru);
+    for n in 0..4 {
+        client.say(&format!("SETRANGE long{n} {} x", 3 << 20));
+        client.shard.settings.maxmemory = u64::MAX;
+    }
+    client.now.mono.0 += 60_000_000_000;
+    (0..70).for_each(|n| assert_eq!(client.say(&format!("SET k{n} v")), "+OK"));
+    (client.shard.settings.maxmemory, client.shard.settings.samples) = (8 << 20, 64);
+    assert_eq!(client.say("SET one more"), "+OK");
+    assert_eq!(client.shard.stats.evicted_keys.get(), 2, "of 12 MiB so many are too much");
 }
 
 #[test]

@@ -8,65 +8,41 @@ use std::rc::Rc;
 use crate::ids::SlotId;
 use crate::time::{Now, UnixMs};
 
-use super::blob::{Blob, BlobBuilder, Graveyard};
+use super::blob::BlobBuilder;
 use super::classes::{Class, MAX_BYTES};
+use super::deadlines::Deadlines;
 use super::entry::{
     Draft, DraftValue, Entry, Header, INLINE_KEY, LastUse, has_key, inline_room, plain_value,
 };
+use super::held::Held;
 use super::index::{Found, Index, TagBound};
+use super::key::Serial;
+use super::memory::Memory;
+use super::ruin::Ruin;
 use super::slab::{Loc, Slab};
-use super::{
-    EntryInfo, Expiry, Hint, Key, KeyHash, MAX_VALUE_BYTES, NewValue, OutOfMemory, Serial, Value,
-};
-
-/// Long values by number.
-#[derive(Default)]
-struct Blobs {
-    held: Vec<Option<Blob>>,
-    free: Vec<u32>,
-}
-
-impl Blobs {
-    fn put(&mut self, blob: Blob) -> u32 {
-        if let Some(number) = self.free.pop() {
-            self.held[number as usize] = Some(blob);
-            return number;
-        }
-        self.held.push(Some(blob));
-        self.held.len() as u32 - 1
-    }
-
-    fn get(&self, number: u32) -> &Blob {
-        self.held[number as usize].as_ref().expect("an entry names it")
-    }
-
-    fn take(&mut self, number: u32) -> Option<Blob> {
-        self.free.push(number);
-        self.held[number as usize].take()
-    }
-}
+use super::{EntryInfo, Expiry, Hint, Key, KeyHash, NewValue, OutOfMemory, Value};
 
 /// See the module's text.
 pub(super) struct Db {
     serial: Serial,
-    index: Index,
-    slab: Slab,
-    blobs: Blobs,
-    graveyard: Rc<Graveyard>,
+    pub(super) index: Index,
+    pub(super) slab: Slab,
+    pub(super) held: Held,
+    pub(super) memory: Rc<Memory>,
     len: usize,
     expires: usize,
     /// Where values are put together before they are stored.
-    scratch: Vec<u8>,
+    pub(super) scratch: Vec<u8>,
 }
 
 impl Db {
-    pub(super) fn new(graveyard: Rc<Graveyard>) -> Self {
+    pub(super) fn new(memory: Rc<Memory>) -> Self {
         Self {
-            serial: graveyard.next_serial(),
-            index: Index::default(),
-            slab: Slab::new(),
-            blobs: Blobs::default(),
-            graveyard,
+            serial: memory.next_serial(),
+            index: Index::new(memory.clone()),
+            slab: Slab::new(memory.clone()),
+            held: Held::default(),
+            memory,
             len: 0,
             expires: 0,
             scratch: Vec::new(),
@@ -85,9 +61,9 @@ impl Db {
         self.index.slot_len(slot)
     }
 
-    /// Bytes of entries and index; long values are counted by the graveyard.
-    pub(super) fn memory(&self) -> usize {
-        self.slab.allocated() + self.index.memory()
+    /// Whether it holds nothing and never did.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.index.memory() == 0
     }
 
     pub(super) fn prefetch_line(&self, at: KeyHash) {
@@ -97,7 +73,7 @@ impl Db {
     #[inline]
     pub(super) fn prefetch_entry(&self, at: KeyHash) -> Hint {
         match self.index.prefetch_entry(&self.slab, at) {
-            Some(loc) => Hint::new(self.serial, loc, self.graveyard.moves()),
+            Some(loc) => Hint::new(self.serial, loc, self.memory.moves()),
             None => Hint::default(),
         }
     }
@@ -105,14 +81,14 @@ impl Db {
     /// The place of a key's entry.
     #[inline]
     fn locate(&self, key: Key<'_>) -> Option<Loc> {
-        let hinted = key.hint.place(self.serial, self.graveyard.moves());
+        let hinted = key.hint.place(self.serial, self.memory.moves());
         if let Some(loc) = hinted.filter(|loc| has_key(&self.slab, *loc, key.bytes) == Some(true)) {
             return Some(loc);
         }
         self.find(key).map(|found| found.loc)
     }
 
-    fn find(&self, key: Key<'_>) -> Option<Found> {
+    pub(super) fn find(&self, key: Key<'_>) -> Option<Found> {
         self.index.find(&self.slab, key.at, |loc| match has_key(&self.slab, loc, key.bytes) {
             Some(same) => same,
             None => self.key_at(loc) == key.bytes,
@@ -127,14 +103,14 @@ impl Db {
     fn key_at(&self, loc: Loc) -> &[u8] {
         match Entry::read(&self.slab, loc).key() {
             Ok(key) => key,
-            Err(number) => self.blobs.get(number).bytes(),
+            Err(number) => self.held.get(number).bytes(),
         }
     }
 
-    fn value_of<'a>(&'a self, entry: Entry<'a>) -> Value<'a> {
+    pub(super) fn value_of<'a>(&'a self, entry: Entry<'a>) -> Value<'a> {
         match entry.value() {
             Ok(bytes) => Value::Inline(bytes),
-            Err(number) => Value::Blob(self.blobs.get(number)),
+            Err(number) => Value::Blob(self.held.get(number)),
         }
     }
 
@@ -185,7 +161,7 @@ impl Db {
         };
         let value = match value {
             NewValue::Bytes(bytes) if bytes.len() > inline_room(key.bytes.len()) => {
-                let mut builder = BlobBuilder::new(bytes.len(), self.graveyard.clone())?;
+                let mut builder = BlobBuilder::new(bytes.len(), self.memory.clone())?;
                 builder.extend(bytes);
                 NewValue::Blob(builder.freeze())
             }
@@ -221,10 +197,10 @@ impl Db {
                     if old_class == class { found.loc } else { self.slab.allocate(class)? };
                 let old_value = Entry::read(&self.slab, found.loc).value().err();
                 if let Some(number) = old_value {
-                    self.blobs.take(number);
+                    self.held.take(number);
                 }
                 if target != found.loc {
-                    self.graveyard.note_move();
+                    self.memory.note_move();
                     self.slab.free(found.loc, old_class);
                     self.index.replace(&mut self.slab, key.at, found, target);
                 }
@@ -237,7 +213,7 @@ impl Db {
             }
         };
         if let NewValue::Blob(blob) = value {
-            draft.value = DraftValue::Blob { number: self.blobs.put(blob), len: blob_len };
+            draft.value = DraftValue::Blob { number: self.held.put(blob), len: blob_len };
         }
         draft.write(&mut self.slab, target);
         self.expires = self.expires + usize::from(at.is_some()) - usize::from(was_expiring);
@@ -280,118 +256,15 @@ impl Db {
         if made.is_err()
             && let Some(number) = key_blob
         {
-            self.blobs.take(number);
+            self.held.take(number);
         }
         made
     }
 
     fn key_blob(&mut self, key: &[u8]) -> Result<u32, OutOfMemory> {
-        let mut builder = BlobBuilder::new(key.len(), self.graveyard.clone())?;
+        let mut builder = BlobBuilder::new(key.len(), self.memory.clone())?;
         builder.extend(key);
-        Ok(self.blobs.put(builder.freeze()))
-    }
-
-    /// See [`super::Store::write_at`].
-    pub(super) fn write_at(
-        &mut self,
-        key: Key<'_>,
-        offset: usize,
-        bytes: &[u8],
-        now: Now,
-    ) -> Result<usize, OutOfMemory> {
-        debug_assert!(offset + bytes.len() <= MAX_VALUE_BYTES, "the caller checks the limit");
-        let found = self.find(key);
-        let old = found.map(|found| self.value_of(Entry::read(&self.slab, found.loc)));
-        let old_len = old.map_or(0, |value| value.bytes().len());
-        let len = old_len.max(offset + bytes.len());
-        if len > inline_room(key.bytes.len()) {
-            return self.write_long(key, found, offset, bytes, now);
-        }
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        if let Some(found) = found {
-            let entry = Entry::read(&self.slab, found.loc);
-            scratch.extend_from_slice(self.value_of(entry).bytes());
-        }
-        scratch.resize(len, 0);
-        scratch[offset..offset + bytes.len()].copy_from_slice(bytes);
-        let outcome = self.set(key, NewValue::Bytes(&scratch), Expiry::Keep, now);
-        self.scratch = scratch;
-        outcome?;
-        self.mark_modified(key);
-        Ok(len)
-    }
-
-    fn write_long(
-        &mut self,
-        key: Key<'_>,
-        found: Option<Found>,
-        offset: usize,
-        bytes: &[u8],
-        now: Now,
-    ) -> Result<usize, OutOfMemory> {
-        if let Some(found) = found
-            && let Err(number) = Entry::read(&self.slab, found.loc).value()
-        {
-            let blob = self.blobs.held[number as usize].as_mut().expect("an entry names it");
-            if let Some(len) = blob.write_in_place(offset, bytes) {
-                let header = Header::read(&self.slab, found.loc).with_value_len(len);
-                header.used_at(LastUse::at(now)).mark_modified().write(&mut self.slab, found.loc);
-                return Ok(len);
-            }
-        }
-        let old = found.map(|found| self.value_of(Entry::read(&self.slab, found.loc)).bytes());
-        let old = old.unwrap_or(b"");
-        let len = old.len().max(offset + bytes.len());
-        // Twice the room: many small APPENDs copy a value but a few times.
-        let room = (len * 2).min(MAX_VALUE_BYTES).max(len);
-        let mut builder = BlobBuilder::new(room, self.graveyard.clone())?;
-        builder.extend(&old[..old.len().min(offset)]);
-        builder.extend_zero(offset.saturating_sub(old.len()));
-        builder.extend(bytes);
-        builder.extend(old.get(offset + bytes.len()..).unwrap_or(b""));
-        self.set(key, NewValue::Blob(builder.freeze()), Expiry::Keep, now)?;
-        self.mark_modified(key);
-        Ok(len)
-    }
-
-    fn mark_modified(&mut self, key: Key<'_>) {
-        if let Some(found) = self.find(key) {
-            Header::read(&self.slab, found.loc).mark_modified().write(&mut self.slab, found.loc);
-        }
-    }
-
-    pub(super) fn set_expiry(
-        &mut self,
-        key: Key<'_>,
-        expiry: Option<UnixMs>,
-        now: Now,
-    ) -> Result<bool, OutOfMemory> {
-        let Some(found) = self.find(key) else { return Ok(false) };
-        let entry = Entry::read(&self.slab, found.loc);
-        if entry.expiry() == expiry {
-            return Ok(true);
-        }
-        let header = entry.header;
-        let expiry = expiry.map_or(Expiry::Never, Expiry::At);
-        match entry.value() {
-            Ok(bytes) => {
-                let mut scratch = std::mem::take(&mut self.scratch);
-                scratch.clear();
-                scratch.extend_from_slice(bytes);
-                let outcome = self.set(key, NewValue::Bytes(&scratch), expiry, now);
-                self.scratch = scratch;
-                outcome?;
-            }
-            Err(number) => {
-                let blob = self.blobs.get(number).clone();
-                self.set(key, NewValue::Blob(blob), expiry, now)?;
-            }
-        }
-        if header.modified() {
-            self.mark_modified(key);
-        }
-        Ok(true)
+        Ok(self.held.put(builder.freeze()))
     }
 
     pub(super) fn remove(&mut self, key: Key<'_>) -> bool {
@@ -417,11 +290,11 @@ impl Db {
         let entry = Entry::read(&self.slab, found.loc);
         let (class, expiring) = (entry.class(), entry.header.expires());
         let blobs = [entry.key().err(), entry.value().err()];
-        self.graveyard.note_move();
+        self.memory.note_move();
         self.index.remove(&mut self.slab, at, found);
         self.slab.free(found.loc, class);
         for number in blobs.into_iter().flatten() {
-            self.blobs.take(number);
+            self.held.take(number);
         }
         self.len -= 1;
         self.expires -= usize::from(expiring);
@@ -479,17 +352,14 @@ impl Db {
         }
     }
 
-    /// Releases memory that nothing uses; `true` while there is more.
-    pub(super) fn release_step(&mut self) -> bool {
+    /// Gives a step's worth of memory back that nothing uses, and says how many bytes.
+    pub(super) fn release_step(&mut self) -> usize {
         self.slab.release_step()
     }
 
-    /// Takes a swapped-out database apart; `true` while there is more.
-    pub(super) fn demolish_step(&mut self) -> bool {
-        const BLOBS: usize = 16;
-        let keep = self.blobs.held.len().saturating_sub(BLOBS);
-        self.blobs.held.truncate(keep);
-        !self.blobs.held.is_empty() || self.slab.demolish_step()
+    /// All of it at its end, with what its keys' expiry was watched by.
+    pub(super) fn into_ruin(self, deadlines: Option<Box<Deadlines>>) -> Ruin {
+        Ruin::new(self.held, self.slab, self.index, deadlines, self.memory)
     }
 }
 
@@ -506,14 +376,14 @@ impl<'a> Seen<'a> {
     pub(super) fn key(&self) -> &'a [u8] {
         match self.entry.key() {
             Ok(key) => key,
-            Err(number) => self.db.blobs.get(number).bytes(),
+            Err(number) => self.db.held.get(number).bytes(),
         }
     }
 
     pub(super) fn value(&self) -> Value<'a> {
         match self.entry.value() {
             Ok(bytes) => Value::Inline(bytes),
-            Err(number) => Value::Blob(self.db.blobs.get(number)),
+            Err(number) => Value::Blob(self.db.held.get(number)),
         }
     }
 }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ids::ClientId;
+use crate::slot::slot_of;
 use crate::time::Nanos;
 
 fn store(seed: u64) -> Store {
@@ -198,7 +199,7 @@ proptest! {
         prop_assert_eq!(store.len(DbId(0)) + store.len(DbId(1)), model.len());
         store.flush_all();
         while store.tick(at_ms(now), 100) == NextTick::Soon {}
-        prop_assert_eq!(store.memory_used(), 0);
+        prop_assert_eq!((store.memory_used(), store.memory_waiting()), (0, 0));
     }
 }
 
@@ -315,14 +316,14 @@ fn the_idlest_goes_first() {
     }
     let now = at_ms(3_000_000);
     for _ in 0..1_000 {
-        assert!(store.evict_one(EvictionPolicy::AllKeysLru, 5, now));
+        assert_eq!(store.evict_one(EvictionPolicy::AllKeysLru, 5, now), Eviction::Done);
     }
     let old = (0..1_000u64)
         .filter(|n| store.entry(DbId(0), hasher.key(n.to_string().as_bytes()), now).is_some())
         .count();
     assert!(old < 220, "{old} of the older half survived; a blind choice would leave 500");
-    assert!(!store.evict_one(EvictionPolicy::VolatileLru, 5, now), "none expires");
-    assert!(!store.evict_one(EvictionPolicy::NoEviction, 5, now));
+    assert_eq!(store.evict_one(EvictionPolicy::VolatileLru, 5, now), Eviction::NoneLeft);
+    assert_eq!(store.evict_one(EvictionPolicy::NoEviction, 5, now), Eviction::NoneLeft);
 }
 
 #[test]
@@ -348,5 +349,137 @@ fn watches_break_by_every_kind_of_change() {
         assert!(store.watches.is_broken(ClientId(1)), "change {n}");
         store.watches.unwatch(ClientId(1));
         assert!(!store.watches.is_broken(ClientId(1)));
+    }
+}
+
+#[test]
+fn a_claim_takes_no_memory() {
+    let store = store(1);
+    let mut builders: Vec<_> =
+        (0..100).map(|n| store.blobs().builder((1 << 20) + n * 1_000).unwrap()).collect();
+    builders.extend((0..100).map(|n| store.blobs().builder((32 << 10) + n).unwrap()));
+    assert_eq!(store.memory_used(), 0);
+    for builder in &mut builders {
+        builder.extend(&[1; 1_000]);
+    }
+    assert_eq!(store.memory_used(), 200_000);
+    drop(builders);
+    assert_eq!(store.memory_used(), 0);
+}
+
+#[test]
+fn what_may_go_is_found_however_little_of_it_there_is() {
+    let mut store = store(9);
+    let (hasher, now) = (store.hasher(), at_ms(1));
+    let set = |store: &mut Store, name: String, expiry: Expiry| {
+        let key = hasher.key(name.as_bytes());
+        store.set(DbId(0), key, NewValue::Bytes(b"v"), expiry, now).unwrap();
+    };
+    (0..200_000).for_each(|n| set(&mut store, format!("{{one}}{n}"), Expiry::Never));
+    (0..200_000).for_each(|n| set(&mut store, format!("stays{n}"), Expiry::Never));
+    (0..100).for_each(|n| set(&mut store, format!("goes{n}"), Expiry::At(UnixMs(1_000_000))));
+    for n in 0..100 {
+        assert_eq!(store.evict_one(EvictionPolicy::VolatileLru, 5, now), Eviction::Done, "{n}");
+        assert_eq!(store.expires(DbId(0)), 99 - n);
+    }
+    assert_eq!(store.evict_one(EvictionPolicy::VolatileLru, 5, now), Eviction::NoneLeft);
+    assert_eq!(store.len(DbId(0)), 400_000);
+}
+
+#[test]
+fn overwriting_long_values_for_ever_takes_a_bounded_amount() {
+    let mut store = store(1);
+    let (key, now) = (store.hasher().key(b"k"), at_ms(1));
+    let value = vec![1; 2 << 20];
+    for _ in 0..200 {
+        for _ in 0..2 {
+            let mut builder = store.blob(value.len()).unwrap();
+            builder.extend(&value);
+            let value = NewValue::Blob(builder.freeze());
+            store.set(DbId(0), key, value, Expiry::Never, now).unwrap();
+        }
+        store.tick(now, 100);
+        let all = store.memory_used() + store.memory_waiting();
+        assert!(all <= 6 << 20, "the value, and what a turn brought: {all}");
+    }
+}
+
+#[test]
+fn flushing_again_and_again_takes_nothing() {
+    let mut store = store(1);
+    let (key, now) = (store.hasher().key(b"k"), at_ms(1));
+    for n in 0..100_000 {
+        if n % 100 == 0 {
+            store.set(DbId(3), key, NewValue::Bytes(b"v"), Expiry::Never, now).unwrap();
+        }
+        store.flush_all();
+        assert!(store.ruins.len() < 4);
+    }
+}
+
+/// A value of so many bytes, as a client's comes in.
+fn arrived(store: &Store, len: usize) -> Blob {
+    let mut builder = store.blob(len).unwrap();
+    builder.extend(&vec![1; len]);
+    builder.freeze()
+}
+
+#[test]
+fn a_long_value_counts_for_each_key_that_holds_it_and_once_while_only_a_reply_does() {
+    const LEN: usize = 2 << 20;
+    let mut store = store(1);
+    let (hasher, now) = (store.hasher(), at_ms(1));
+    let put = |store: &mut Store, db: u8, name: &str, blob: &Blob| {
+        let (key, value) = (hasher.key(name.as_bytes()), NewValue::Blob(blob.clone()));
+        store.set(DbId(db), key, value, Expiry::Never, now).unwrap();
+    };
+    let values = |store: &Store| store.memory_used() / LEN;
+    let lent = arrived(&store, LEN);
+    assert_eq!(values(&store), 1, "it has arrived");
+    put(&mut store, 0, "a", &lent);
+    assert_eq!(values(&store), 1);
+    put(&mut store, 0, "b", &lent);
+    put(&mut store, 1, "c", &lent);
+    assert_eq!(values(&store), 3);
+    store.flush(DbId(0));
+    assert_eq!(values(&store), 1);
+    assert!(store.remove(DbId(1), hasher.key(b"c"), now));
+    assert_eq!(values(&store), 1, "a reply holds it");
+    while store.tick(now, 100) == NextTick::Soon {}
+    assert_eq!((values(&store), store.memory_waiting()), (1, 0));
+    drop(lent);
+    assert_eq!((values(&store), store.memory_waiting()), (0, LEN));
+    while store.tick(now, 100) == NextTick::Soon {}
+    store.flush_all();
+    while store.tick(now, 100) == NextTick::Soon {}
+    assert_eq!((store.memory_used(), store.memory_waiting()), (0, 0));
+}
+
+/// Filling and flushing in turns, with values of all lengths and many short keys.
+#[test]
+fn while_memory_waits_the_whole_does_not_grow() {
+    let mut store = store(1);
+    let (hasher, now) = (store.hasher(), at_ms(1));
+    let all = |store: &Store| store.memory_used() + store.memory_waiting();
+    let mut most = 0;
+    for round in 0..60 {
+        for n in 0..200u32 {
+            let name = n.to_string();
+            let len = 40 << (n % 16);
+            let key = hasher.key(name.as_bytes());
+            let value = NewValue::Blob(arrived(&store, len));
+            store.set(DbId(0), key, value, Expiry::Never, now).unwrap();
+        }
+        for n in 0..3_000u32 {
+            let name = n.to_string();
+            let key = hasher.key(name.as_bytes());
+            store.set(DbId(1), key, NewValue::Bytes(b"v"), Expiry::Never, now).unwrap();
+        }
+        if round == 0 {
+            most = all(&store);
+        }
+        store.flush_all();
+        store.tick(now, 100);
+        assert!(all(&store) <= most * 5 / 4, "{round}: {} of {most}", all(&store));
     }
 }
