@@ -75,12 +75,15 @@ impl Shard {
         &self.hasher
     }
 
+    /// Whether what needs memory may run: evicts until the limit holds, if there is one.
+    #[inline]
+    fn has_room(&mut self, now: Now) -> bool {
+        self.settings.maxmemory == 0 || self.make_room(now)
+    }
+
     /// Evicts until the limit holds; `false` when it does not and nothing may go.
     fn make_room(&mut self, now: Now) -> bool {
         let limit = self.settings.maxmemory;
-        if limit == 0 {
-            return true;
-        }
         for _ in 0..EVICTIONS_PER_WRITE {
             if self.store.memory_used() as u64 <= limit {
                 return true;
@@ -297,7 +300,8 @@ fn execute(
     let stats = &shard.stats;
     stats.commands.add(1);
     stats.calls.of(spec).add(1);
-    if spec.flags.has(Flags::DENYOOM) && shard.settings.maxmemory != 0 && !shard.make_room(now) {
+    // Within EXEC the whole transaction was admitted, and nothing is evicted amid it.
+    if !in_exec && spec.flags.has(Flags::DENYOOM) && !shard.has_room(now) {
         shard.stats.refused_out_of_memory.add(1);
         shard.stats.errors.add(1);
         shard.stats.failed_calls.of(spec).add(1);

@@ -529,6 +529,47 @@ fn a_long_value_that_goes_makes_room_at_once() {
 }
 
 #[test]
+fn nothing_is_evicted_within_a_transaction() {
+    let mut client = limited(1, EvictionPolicy::AllKeysLru);
+    (0..90).for_each(|n| assert_eq!(client.say(&format!("SET k{n} {}", "v".repeat(8_000))), "+OK"));
+    client.say("MULTI");
+    for n in 0..90 {
+        assert_eq!(client.say(&format!("SET t{n} {}", "v".repeat(8_000))), "+QUEUED");
+    }
+    assert_eq!(client.shard.stats.evicted_keys.get(), 0);
+    assert_eq!(client.say("EXEC").matches("+OK").count(), 90);
+    assert_eq!(client.shard.stats.evicted_keys.get(), 0);
+    assert_eq!(client.say("SET x 1"), "+OK");
+    assert!(client.shard.stats.evicted_keys.get() > 0);
+}
+
+#[test]
+fn a_transaction_that_may_need_memory_is_refused_whole() {
+    let mut client = limited(1, EvictionPolicy::NoEviction);
+    for line in ["MULTI", "GET a", "SET a 1", "SET b 2"] {
+        client.say(line);
+    }
+    client.say(&format!("other: SET big {}", "v".repeat(2 << 20)));
+    assert_eq!(
+        client.say("EXEC"),
+        "-EXECABORT Transaction discarded because of: OOM command not allowed when used memory \
+         > 'maxmemory'."
+    );
+    assert_eq!(client.say("EXISTS a b"), ":0");
+    assert_eq!(client.say("EXEC"), "-ERR EXEC without MULTI");
+    client.shard.settings.maxmemory = 0;
+    for line in ["WATCH a", "MULTI", "SET a 1", "other: SET a 2"] {
+        client.say(line);
+    }
+    client.shard.settings.maxmemory = 1;
+    assert_eq!(client.say("EXEC"), "*-1", "a broken watch comes first");
+    for line in ["MULTI", "GET a"] {
+        client.say(line);
+    }
+    assert_eq!(client.say("EXEC"), "*1 $1 2", "reading needs none");
+}
+
+#[test]
 fn commands_tell_of_themselves() {
     check(
         "COMMAND GETKEYS MSET a 1 b 2 => *2 $1 a $1 b

@@ -32,7 +32,7 @@ pub(super) fn queue(
     if spec.flags.has(Flags::NO_MULTI) {
         return refuse(format!("ERR Command '{}' not allowed inside a transaction", spec.name));
     }
-    if spec.flags.has(Flags::DENYOOM) && shard.settings.maxmemory != 0 && !shard.make_room(now) {
+    if spec.flags.has(Flags::DENYOOM) && !shard.has_room(now) {
         shard.stats.refused_out_of_memory.add(1);
         return refuse(CommandError::OutOfMemory.text());
     }
@@ -114,6 +114,14 @@ pub(super) fn exec(c: &mut Context<'_>) -> Done {
         c.shard.stats.transactions_broken.add(1);
         c.reply.null_array();
         return Ok(());
+    }
+    // Whether there is memory is decided once, before any of it; nothing is evicted amid it.
+    let needs_memory = transaction.queue.iter().any(|(spec, _)| spec.flags.has(Flags::DENYOOM));
+    if needs_memory && !c.shard.has_room(c.now) {
+        c.shard.stats.refused_out_of_memory.add(1);
+        let why = CommandError::OutOfMemory.text();
+        let text = format!("EXECABORT Transaction discarded because of: {why}");
+        return Err(CommandError::Other(text));
     }
     c.reply.array(transaction.queue.len());
     for (spec, args) in &transaction.queue {
