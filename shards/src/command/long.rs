@@ -2,8 +2,9 @@
 //!
 //! They go in steps. What they find is gathered first, since a reply begins with its
 //! length: short of that in a buffer, the rest in chunks that are sent from where they
-//! lie, so that nothing long is ever moved. KEYS sees every key that is there throughout; keys that come or go while it
-//! runs it may see or not (within EXEC it runs in one go and is exact).
+//! lie, so that nothing long is ever moved. KEYS sees every key that is there throughout;
+//! keys that come or go while it runs it may see or not (within EXEC it runs in one go and
+//! is exact).
 
 #![forbid(unsafe_code)]
 
@@ -31,6 +32,8 @@ pub struct LongOp {
     wanted: Option<u64>,
     /// Whether keys of this kind are asked for at all.
     wants_strings: bool,
+    /// Whether the client wants no reply (CLIENT REPLY).
+    silent: bool,
     found: Found,
 }
 
@@ -108,12 +111,22 @@ impl LongOp {
             pattern: pattern.map(Box::from),
             wanted: Some(count),
             wants_strings,
+            silent: false,
             found: Found { count: 0, full: Vec::new(), filling: None, tail: Reply::new(protocol) },
         }
     }
 
+    /// The same for a client that wants no reply: the reply stays as it is. It finds nothing
+    /// and changes nothing, so its next step is its last.
+    pub(super) fn silenced(self) -> Self {
+        Self { silent: true, ..self }
+    }
+
     /// Goes on with a budget of entries; `true` when done, with the reply encoded.
     pub fn step(&mut self, shard: &Shard, now: Now, budget: usize, reply: &mut Reply) -> bool {
+        if self.silent {
+            return true;
+        }
         let Self { found, pattern, wants_strings, .. } = self;
         let entries = self.wanted.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
         let mut visit = |key: &[u8], _: crate::store::Value<'_>| {

@@ -274,14 +274,15 @@ fn carefully(
         _ => execute(shard, session, host, spec, args, now, reply, false),
     };
     match session.replies {
-        ReplyMode::On | ReplyMode::SkipNext => {}
-        ReplyMode::Off => reply.rewind(mark),
-        ReplyMode::Skip => {
-            reply.rewind(mark);
-            session.replies = ReplyMode::On;
-        }
+        ReplyMode::On | ReplyMode::SkipNext => return flow,
+        ReplyMode::Off => {}
+        ReplyMode::Skip => session.replies = ReplyMode::On,
     }
-    flow
+    reply.rewind(mark);
+    match flow {
+        Flow::Pending(op) => Flow::Pending(op.silenced()),
+        flow => flow,
+    }
 }
 
 /// Runs a command that may run.

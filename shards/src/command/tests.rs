@@ -570,6 +570,18 @@ fn a_transaction_that_may_need_memory_is_refused_whole() {
 }
 
 #[test]
+fn silence_holds_for_long_operations() {
+    let mut client = Client::new(Settings::default());
+    (0..5_000).for_each(|n| assert_eq!(client.say(&format!("SET k{n} v")), "+OK"));
+    assert_eq!(client.say("CLIENT REPLY SKIP"), "");
+    assert!(client.say("KEYS *").is_empty());
+    assert_eq!(client.say("PING"), "+PONG");
+    assert_eq!(client.say("CLIENT REPLY OFF"), "");
+    assert!(client.say("SCAN 0 COUNT 100000").is_empty());
+    assert_eq!(client.say("CLIENT REPLY ON"), "+OK");
+}
+
+#[test]
 fn commands_tell_of_themselves() {
     check(
         "COMMAND GETKEYS MSET a 1 b 2 => *2 $1 a $1 b
