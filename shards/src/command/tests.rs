@@ -570,6 +570,22 @@ fn a_transaction_that_may_need_memory_is_refused_whole() {
 }
 
 #[test]
+fn a_transaction_counts_all_that_its_queue_takes() {
+    let ping = OwnedArgs::of(&[b"PING"]);
+    assert!(ping.memory() >= 64, "two allocations, not {}", ping.memory());
+    let mut client = Client::new(Settings::default());
+    client.say("MULTI");
+    (0..1_000).for_each(|_| assert_eq!(client.say("PING"), "+QUEUED"));
+    let taken = client.session.transaction.as_ref().unwrap().memory();
+    assert!((136_000..250_000).contains(&taken), "{taken}");
+    client.session.transaction.as_mut().unwrap().bytes = transaction::MAX_QUEUED_BYTES;
+    let refused = "-ERR the transaction is too large: at most 1 GiB may be queued";
+    assert_eq!(client.say("PING"), refused);
+    assert_eq!(client.shard.stats.refused_transaction_size.get(), 1);
+    assert_eq!(client.say("EXEC"), "-EXECABORT Transaction discarded because of previous errors.");
+}
+
+#[test]
 fn silence_holds_for_long_operations() {
     let mut client = Client::new(Settings::default());
     (0..5_000).for_each(|n| assert_eq!(client.say(&format!("SET k{n} v")), "+OK"));

@@ -10,7 +10,7 @@ use super::{Args, CommandError, CommandSpec, Context, Flags, Flow, Shard, execut
 
 type Done = Result<(), CommandError>;
 
-/// Bytes that one transaction may queue.
+/// Bytes that one transaction may queue, with their administration.
 pub(super) const MAX_QUEUED_BYTES: usize = 1 << 30;
 
 /// Queues a command between MULTI and EXEC.
@@ -23,7 +23,7 @@ pub(super) fn queue(
     reply: &mut Reply,
 ) {
     let Some(transaction) = &mut session.transaction else { return };
-    let stats = shard.stats.clone();
+    let (stats, queued) = (shard.stats.clone(), transaction.memory());
     let mut refuse = |text: String| {
         transaction.refused = true;
         stats.errors.add(1);
@@ -37,7 +37,8 @@ pub(super) fn queue(
         return refuse(CommandError::OutOfMemory.text());
     }
     let args = args.to_owned();
-    if transaction.bytes + args.memory() > MAX_QUEUED_BYTES {
+    if queued + args.memory() > MAX_QUEUED_BYTES {
+        shard.stats.refused_transaction_size.add(1);
         return refuse("ERR the transaction is too large: at most 1 GiB may be queued".into());
     }
     transaction.bytes += args.memory();
