@@ -83,7 +83,7 @@ fn copy_entry(c: &mut Context<'_>, from: Key<'_>, to: Key<'_>, db: DbId) -> Done
     };
     c.shard.store.set(db, to, value, expiry, now)?;
     if info.modified {
-        c.shard.store.write_at(db, to, 0, b"", now)?;
+        c.shard.store.mark_modified(db, to);
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::ids::DbId;
 use crate::reply::Protocol;
 use crate::settings::Settings;
 use crate::store::EvictionPolicy;
@@ -583,6 +584,50 @@ fn a_transaction_counts_all_that_its_queue_takes() {
     assert_eq!(client.say("PING"), refused);
     assert_eq!(client.shard.stats.refused_transaction_size.get(), 1);
     assert_eq!(client.say("EXEC"), "-EXECABORT Transaction discarded because of previous errors.");
+}
+
+#[test]
+fn renaming_and_copying_share_a_long_value() {
+    let mut client = Client::new(Settings::default());
+    client.say(&format!("SET a {}", "v".repeat(2 << 20)));
+    client.say("APPEND a x");
+    let place = |client: &mut Client, key: &str| {
+        let (key, now) = (client.shard.hasher.key(key.as_bytes()), client.now);
+        let value = client.shard.store.get(DbId(0), key, now, false);
+        value.map(|value| value.bytes().as_ptr())
+    };
+    let before = place(&mut client, "a");
+    assert_eq!(client.say("RENAME a b"), "+OK");
+    assert_eq!(client.say("COPY b c"), ":1");
+    assert!(before.is_some() && before == place(&mut client, "b"));
+    assert_eq!(before, place(&mut client, "c"));
+    for (key, len) in [("b", (2 << 20) + 1), ("c", (2 << 20) + 1)] {
+        assert_eq!(client.say(&format!("OBJECT ENCODING {key}")), "$3 raw");
+        assert_eq!(client.say(&format!("STRLEN {key}")), format!(":{len}"));
+    }
+    assert_eq!(client.say("APPEND b yy"), format!(":{}", (2 << 20) + 3));
+    assert_eq!(client.say("STRLEN c"), format!(":{}", (2 << 20) + 1), "its own value since");
+    client.say("SETRANGE s 0 12");
+    assert_eq!(client.say("OBJECT ENCODING s"), "$3 raw");
+    client.say("RENAME s t");
+    assert_eq!(client.say("OBJECT ENCODING t"), "$3 raw", "the mark goes along");
+}
+
+#[test]
+fn taking_away_no_expiry_breaks_no_watch() {
+    check(
+        "SET k v => +OK
+         WATCH k => +OK
+         other: GETEX k PERSIST => $1 v
+         other: PERSIST k => :0
+         MULTI => +OK
+         EXEC => *0
+         SET k v EX 100 => +OK
+         WATCH k => +OK
+         other: GETEX k PERSIST => $1 v
+         MULTI => +OK
+         EXEC => *-1",
+    );
 }
 
 #[test]

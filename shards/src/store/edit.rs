@@ -71,22 +71,24 @@ impl Db {
         Ok(len)
     }
 
-    fn mark_modified(&mut self, key: Key<'_>) {
+    pub(super) fn mark_modified(&mut self, key: Key<'_>) {
         if let Some(found) = self.find(key) {
             Header::read(&self.slab, found.loc).mark_modified().write(&mut self.slab, found.loc);
         }
     }
 
+    /// Sets or takes away a key's expiry and returns what it was, if there is such a key.
     pub(super) fn set_expiry(
         &mut self,
         key: Key<'_>,
         expiry: Option<UnixMs>,
         now: Now,
-    ) -> Result<bool, OutOfMemory> {
-        let Some(found) = self.find(key) else { return Ok(false) };
+    ) -> Result<Option<Option<UnixMs>>, OutOfMemory> {
+        let Some(found) = self.find(key) else { return Ok(None) };
         let entry = Entry::read(&self.slab, found.loc);
-        if entry.expiry() == expiry {
-            return Ok(true);
+        let old = entry.expiry();
+        if old == expiry {
+            return Ok(Some(old));
         }
         let header = entry.header;
         let expiry = expiry.map_or(Expiry::Never, Expiry::At);
@@ -107,6 +109,6 @@ impl Db {
         if header.modified() {
             self.mark_modified(key);
         }
-        Ok(true)
+        Ok(Some(old))
     }
 }

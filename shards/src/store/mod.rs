@@ -260,6 +260,12 @@ impl Store {
         Ok(len)
     }
 
+    /// Marks a key as one that APPEND or SETRANGE have been at, as the one it was copied
+    /// from is.
+    pub fn mark_modified(&mut self, db: DbId, key: Key<'_>) {
+        self.db_mut(db).mark_modified(key);
+    }
+
     /// Sets or takes away a key's expiry; an instant that has passed removes the key.
     /// `Ok(false)`: no such key.
     ///
@@ -276,13 +282,14 @@ impl Store {
         if expiry.is_some_and(|at| at <= now.unix_ms()) {
             return Ok(self.remove(db, key, now));
         }
-        if !self.db_mut(db).set_expiry(key, expiry, now)? {
-            return Ok(false);
-        }
+        let Some(old) = self.db_mut(db).set_expiry(key, expiry, now)? else { return Ok(false) };
         if let Some(at) = expiry {
             self.sweeper.expect(db, key.at.slot, at);
         }
-        self.watches.touch(db, key.at);
+        // Taking away what is not there is no change.
+        if expiry.is_some() || old.is_some() {
+            self.watches.touch(db, key.at);
+        }
         Ok(true)
     }
 
