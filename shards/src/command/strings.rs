@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
+
 use crate::store::{Expiry, Key, MAX_VALUE_BYTES, NewValue, Value};
 
 use super::expiry::{ExpiryOption, parse_expiry};
@@ -299,22 +301,25 @@ pub(super) fn getrange(c: &mut Context<'_>) -> Done {
     let key = c.key(1);
     let touch = c.touch();
     let found = c.shard.store.get(c.session.db, key, c.now, touch);
-    c.reply.bulk(found.map_or(b"", |value| range(value.bytes(), from, to)));
+    match found {
+        Some(value) => c.reply.part(value, range(value.bytes().len(), from, to)),
+        None => c.reply.bulk(b""),
+    }
     let hit = found.is_some();
     c.count_lookup(hit);
     Ok(())
 }
 
-/// From `from` to `to`, both included; negative ones count from the end.
-fn range(bytes: &[u8], from: i64, to: i64) -> &[u8] {
-    let len = bytes.len() as i64;
+/// From `from` to `to` of so many bytes, both included; negative ones count from the end.
+fn range(len: usize, from: i64, to: i64) -> Range<usize> {
+    let len = len as i64;
     if from < 0 && to < 0 && from > to {
-        return b"";
+        return 0..0;
     }
     let from = if from < 0 { (len.saturating_add(from)).max(0) } else { from };
     let to = if to < 0 { (len.saturating_add(to)).max(0) } else { to.min(len - 1) };
     if from > to || len == 0 {
-        return b"";
+        return 0..0;
     }
-    &bytes[from as usize..=to as usize]
+    from as usize..to as usize + 1
 }

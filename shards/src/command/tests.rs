@@ -75,6 +75,11 @@ impl Client {
 
     /// Executes a line of words; `\_` is a space within one, `\e` nothing.
     fn say(&mut self, line: &str) -> String {
+        let reply = whole(&self.reply(line));
+        String::from_utf8_lossy(&reply).replace("\r\n", " ").trim_end().to_string()
+    }
+
+    fn reply(&mut self, line: &str) -> Reply {
         let (line, other) = match line.strip_prefix("other: ") {
             Some(line) => (line, true),
             None => (line, false),
@@ -97,15 +102,20 @@ impl Client {
         if let Flow::Pending(mut op) = flow {
             while !op.step(&self.shard, self.now, 7, &mut reply) {}
         }
-        let (mut whole, mut from) = (Vec::new(), 0);
-        for (at, blob) in &reply.blobs {
-            whole.extend_from_slice(&reply.bytes[from..*at]);
-            whole.extend_from_slice(blob.bytes());
-            from = *at;
-        }
-        whole.extend_from_slice(&reply.bytes[from..]);
-        String::from_utf8_lossy(&whole).replace("\r\n", " ").trim_end().to_string()
+        reply
     }
+}
+
+/// The bytes of a reply with its long values in their places.
+fn whole(reply: &Reply) -> Vec<u8> {
+    let (mut whole, mut from) = (Vec::new(), 0);
+    for (at, blob) in &reply.blobs {
+        whole.extend_from_slice(&reply.bytes[from..*at]);
+        whole.extend_from_slice(blob.bytes());
+        from = *at;
+    }
+    whole.extend_from_slice(&reply.bytes[from..]);
+    whole
 }
 
 /// Runs lines of `command => reply`; `pass MS` lets time go by.
@@ -611,6 +621,22 @@ fn renaming_and_copying_share_a_long_value() {
     assert_eq!(client.say("OBJECT ENCODING s"), "$3 raw");
     client.say("RENAME s t");
     assert_eq!(client.say("OBJECT ENCODING t"), "$3 raw", "the mark goes along");
+}
+
+#[test]
+fn a_long_range_is_sent_from_where_it_lies() {
+    let mut client = Client::new(Settings::default());
+    let value: String = (0..1 << 18).map(|n: u32| char::from(b'a' + (n % 23) as u8)).collect();
+    client.say(&format!("SET k {value}"));
+    for (from, to) in [(0, 99_999), (7, 70_006), (-100_000, -2), (5, 9)] {
+        let reply = client.reply(&format!("GETRANGE k {from} {to}"));
+        let len = value.len() as i64;
+        let at = |n: i64| if n < 0 { (len + n) as usize } else { n as usize };
+        let expect = &value[at(from)..=at(to)];
+        assert_eq!(whole(&reply), format!("${}\r\n{expect}\r\n", expect.len()).as_bytes());
+        let long = expect.len() > 64 << 10;
+        assert_eq!((reply.blobs.len(), reply.bytes.len() < 100), (long.into(), true));
+    }
 }
 
 #[test]
