@@ -19,6 +19,13 @@ use super::{MAX_VALUE_BYTES, OutOfMemory};
 /// Blobs longer than this have a mapping of their own.
 const MAPPED_FROM: usize = 1 << 20;
 
+/// A value that grows has a mapping of its own from this length on: moving it there, which
+/// happens once, takes about 100 us.
+const GROWS_TO: usize = 256 << 10;
+/// From this length on a value that grows gets address space for the longest value, which
+/// costs nothing but numbers: moving a mapping takes 3 us a MiB, so it is moved once.
+const ROOMY_FROM: usize = 16 << 20;
+
 const _: () = assert!(MAX_VALUE_BYTES <= u32::MAX as usize, "a length fits a view");
 
 /// A mapping of which the first bytes have been written.
@@ -86,16 +93,18 @@ impl Storage {
         }
     }
 
-    /// Makes room for `len` bytes: twice as much, so that a value which grows bit by bit is
-    /// moved but a few times. A mapping grows without being copied.
+    /// Makes room for `len` bytes and more, so that a value which grows bit by bit is moved
+    /// but a few times. A mapping grows without being copied.
     fn make_room(&mut self, len: usize) -> Result<(), OutOfMemory> {
         if len <= self.room() {
             return Ok(());
         }
-        let room = len.saturating_mul(2).min(MAX_VALUE_BYTES).max(len);
+        let room = if len < ROOMY_FROM { len * 2 } else { MAX_VALUE_BYTES.max(len) };
         match self {
-            Self::Mapped(region) => region.memory.grow(room)?,
-            Self::Heap(bytes) if room <= MAPPED_FROM => {
+            Self::Mapped(region) => {
+                region.memory.grow(room).or_else(|_| region.memory.grow(len))?;
+            }
+            Self::Heap(bytes) if room <= GROWS_TO => {
                 bytes.try_reserve_exact(room - bytes.len()).map_err(|_| OutOfMemory)?;
             }
             Self::Heap(bytes) => {

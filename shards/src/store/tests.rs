@@ -455,6 +455,26 @@ fn a_long_value_counts_for_each_key_that_holds_it_and_once_while_only_a_reply_do
     assert_eq!((store.memory_used(), store.memory_waiting()), (0, 0));
 }
 
+#[test]
+fn a_value_that_grows_is_not_copied_again_and_again() {
+    let mut store = store(1);
+    let (key, now) = (store.hasher().key(b"k"), at_ms(1));
+    let value = NewValue::Blob(arrived(&store, 20 << 20));
+    store.set(DbId(0), key, value, Expiry::Never, now).unwrap();
+    store.memory.taken();
+    let mut len = 20 << 20;
+    for n in 0..1_000 {
+        let part = [n as u8; 10_000];
+        len = store.write_at(DbId(0), key, len, &part, now).unwrap();
+    }
+    assert!(store.memory.taken() <= 10_000_000, "what was appended, and no copies");
+    let value = store.get(DbId(0), key, now, false).unwrap().bytes();
+    assert!(value[..20 << 20].iter().all(|byte| *byte == 1));
+    assert!(
+        value[20 << 20..].chunks(10_000).enumerate().all(|(n, part)| part == [n as u8; 10_000])
+    );
+}
+
 /// Filling and flushing in turns, with values of all lengths and many short keys.
 #[test]
 fn while_memory_waits_the_whole_does_not_grow() {
