@@ -657,6 +657,24 @@ fn taking_away_no_expiry_breaks_no_watch() {
 }
 
 #[test]
+fn watching_very_many_keys_takes_no_longer_for_each() {
+    let mut client = Client::new(Settings::default());
+    let keys: String = (0..100_000).map(|n| format!(" k{n}")).collect();
+    let started = std::time::Instant::now();
+    for who in ["", "other: "] {
+        assert_eq!(client.say(&format!("{who}WATCH{keys}")), "+OK");
+        assert_eq!(client.say(&format!("{who}WATCH{keys}")), "+OK");
+    }
+    assert_eq!(client.session.watched.len(), 100_000);
+    assert_eq!(client.say("SET k77777 v"), "+OK");
+    for who in ["", "other: "] {
+        client.say(&format!("{who}MULTI"));
+        assert_eq!(client.say(&format!("{who}EXEC")), "*-1");
+    }
+    assert!(started.elapsed().as_secs() < 5);
+}
+
+#[test]
 fn silence_holds_for_long_operations() {
     let mut client = Client::new(Settings::default());
     (0..5_000).for_each(|n| assert_eq!(client.say(&format!("SET k{n} v")), "+OK"));

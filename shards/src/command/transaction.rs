@@ -79,9 +79,7 @@ pub(super) fn watch(c: &mut Context<'_>) -> Done {
         let (key, db) = (c.key(n), c.session.db);
         // A key that has expired by now is watched as the missing one it is.
         c.shard.store.entry(db, key, c.now);
-        c.shard.store.watches.watch(c.session.id, db, key);
-        let known = c.session.watched.iter().any(|(d, k)| *d == db && **k == *key.bytes);
-        if !known {
+        if c.shard.store.watches.watch(c.session.id, db, key) {
             c.session.watched.push((db, key.bytes.into()));
         }
     }
