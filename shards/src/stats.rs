@@ -89,6 +89,7 @@ shard_stats! {
     counter refused_arity: "Commands refused for the number of their arguments.";
     counter refused_unauthenticated: "Commands refused before authentication.";
     counter refused_out_of_memory: "Writes refused for want of memory.";
+    counter refused_pattern_size: "Commands refused because their pattern is too long.";
     counter refused_transaction_size: "Commands not queued because their transaction is too large.";
     counter refused_password: "Wrong passwords.";
     counter transactions_broken: "Transactions not executed because a watched key had changed.";

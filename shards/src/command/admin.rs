@@ -10,10 +10,9 @@ use super::{CommandError, Context};
 type Done = Result<(), CommandError>;
 
 pub(super) fn config_get(c: &mut Context<'_>) -> Done {
-    let matching: Vec<&Parameter> = PARAMETERS
-        .iter()
-        .filter(|p| c.args.from(2).any(|pattern| glob::matches(pattern, p.name.as_bytes(), true)))
-        .collect();
+    let patterns = (2..c.args.len()).map(|n| c.pattern(n)).collect::<Result<Vec<_>, _>>()?;
+    let fits = |p: &&Parameter| patterns.iter().any(|g| glob::matches(g, p.name.as_bytes(), true));
+    let matching: Vec<&Parameter> = PARAMETERS.iter().filter(fits).collect();
     c.reply.map(matching.len());
     for parameter in matching {
         c.reply.bulk(parameter.name.as_bytes());

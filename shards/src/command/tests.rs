@@ -59,6 +59,8 @@ struct Client {
     session: Session,
     other: Session,
     now: Now,
+    /// Of the last operation that took some.
+    steps: usize,
 }
 
 impl Client {
@@ -70,6 +72,7 @@ impl Client {
             session: Session::new(ClientId(1), open, now),
             other: Session::new(ClientId(2), open, now),
             now,
+            steps: 0,
         }
     }
 
@@ -100,7 +103,10 @@ impl Client {
             &mut reply,
         );
         if let Flow::Pending(mut op) = flow {
-            while !op.step(&self.shard, self.now, 7, &mut reply) {}
+            self.steps = 1;
+            while !op.step(&self.shard, self.now, 7, &mut reply) {
+                self.steps += 1;
+            }
         }
         reply
     }
@@ -353,6 +359,49 @@ fn scanning() {
     }
     assert_eq!(client.say("KEYS *").matches("key:").count(), 5_000);
     assert_eq!(client.say("SCAN 0 COUNT 100000").matches("key:").count(), 5_000);
+}
+
+#[test]
+fn long_keys_and_patterns_are_compared_in_steps() {
+    let mut client = Client::new(Settings::default());
+    let long = "a".repeat(200_000);
+    for key in [&long, "short", &format!("{long}b"), &"a".repeat(3_000)] {
+        client.say(&format!("SET {key} v"));
+    }
+    assert_eq!(client.say("KEYS *a*a*a*c"), "*0");
+    assert!(client.steps > 400_000 / (7 * 256), "{} steps for what has to be read", client.steps);
+    assert_eq!(client.say("KEYS *a*b"), format!("*1 $200001 {long}b"));
+    let all = client.reply("SCAN 0 COUNT 100 MATCH [as]*");
+    assert_eq!(all.blobs.len(), 4, "long keys are sent from where they lie, others between");
+    let all = String::from_utf8(whole(&all)).unwrap();
+    assert!(all.starts_with("*2\r\n$1\r\n0\r\n*4\r\n$") && all.len() < 403_200, "{}", all.len());
+    for key in [&long, "short", &format!("{long}b"), &"a".repeat(3_000)] {
+        assert!(all.contains(&format!("\r\n${}\r\n{key}\r\n", key.len())));
+    }
+    let pattern = "[a]".repeat(30_000);
+    let refusal = "-ERR the pattern is too long: at most 64 KiB";
+    for command in ["KEYS", "SCAN 0 MATCH", "CONFIG GET", "COMMAND LIST FILTERBY PATTERN"] {
+        assert_eq!(client.say(&format!("{command} {pattern}")), refusal);
+    }
+    assert_eq!(client.shard.stats.refused_pattern_size.get(), 4);
+}
+
+#[test]
+fn a_random_key_is_found_among_expired_ones_or_is_one_that_just_was() {
+    let mut client = Client::new(Settings::default());
+    (0..20_000).for_each(|n| assert_eq!(client.say(&format!("SET k{n} v PX 5")), "+OK"));
+    client.now.wall_us += 10_000;
+    assert!(client.say("RANDOMKEY").contains(" k"));
+    let removed = client.shard.stats.expired_keys.get();
+    assert!((1..2_000).contains(&removed), "what was met, and no more: {removed}");
+    client.say("FLUSHALL");
+    assert_eq!(client.say("RANDOMKEY"), "$-1");
+    assert_eq!(client.say("SET k v PX 5"), "+OK");
+    assert_eq!(client.say("SET l v"), "+OK");
+    client.now.wall_us += 10_000;
+    for _ in 0..10 {
+        assert_eq!(client.say("RANDOMKEY"), "$1 l");
+    }
 }
 
 #[test]

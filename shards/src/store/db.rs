@@ -373,10 +373,10 @@ pub(super) struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    pub(super) fn key(&self) -> &'a [u8] {
+    pub(super) fn key(&self) -> Value<'a> {
         match self.entry.key() {
-            Ok(key) => key,
-            Err(number) => self.db.held.get(number).bytes(),
+            Ok(key) => Value::Inline(key),
+            Err(number) => Value::Blob(self.db.held.get(number)),
         }
     }
 

@@ -80,6 +80,35 @@ impl<'a> Value<'a> {
     }
 }
 
+impl Value<'_> {
+    /// The same for longer: a short one is copied, a long one shared.
+    pub fn to_owned(self) -> OwnedValue {
+        match self {
+            Self::Inline(bytes) => OwnedValue::Bytes(bytes.into()),
+            Self::Blob(blob) => OwnedValue::Blob(blob.clone()),
+        }
+    }
+}
+
+/// A value, or a key, that stays whatever becomes of the store.
+#[derive(Clone, Debug)]
+pub enum OwnedValue {
+    /// A copy.
+    Bytes(Box<[u8]>),
+    /// Shared.
+    Blob(Blob),
+}
+
+impl OwnedValue {
+    /// By reference.
+    pub fn as_value(&self) -> Value<'_> {
+        match self {
+            Self::Bytes(bytes) => Value::Inline(bytes),
+            Self::Blob(blob) => Value::Blob(blob),
+        }
+    }
+}
+
 /// A value to store.
 #[derive(Clone, Debug)]
 pub enum NewValue<'a> {

@@ -157,7 +157,7 @@ fn scanned(store: &Store, db: DbId, now: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
     let (mut seen, mut cursor) = (Vec::new(), ScanCursor(0));
     loop {
         (cursor, _) = store.scan(db, cursor, 7, 300, at_ms(now), &mut |key, value| {
-            seen.push((key.to_vec(), value.bytes().to_vec()));
+            seen.push((key.bytes().to_vec(), value.bytes().to_vec()));
         });
         if cursor == ScanCursor(0) {
             seen.sort();
@@ -217,7 +217,7 @@ fn a_scan_sees_what_stays_while_the_rest_changes() {
     }
     let (mut seen, mut cursor, mut round) = (Vec::new(), ScanCursor(0), 0);
     loop {
-        let mut visit = |key: &[u8], _: Value<'_>| seen.push(key.to_vec());
+        let mut visit = |key: Value<'_>, _: Value<'_>| seen.push(key.bytes().to_vec());
         (cursor, _) = store.scan(DbId(0), cursor, 10, 1_000, now, &mut visit);
         for n in 0..40 {
             // Grows first, shrinks later, both in the crowded slot and everywhere.
