@@ -283,7 +283,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         .is(Group::Transactions, &[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::FAST, Flags::ALLOW_BUSY, Flags::IMMEDIATE], Keys::NONE)
         .doc("2.0.0", "O(N) in the number of watched keys", "Drops a transaction."),
     command("exec", 1, "", transaction::exec)
-        .is(Group::Transactions, &[Flags::SKIP_SLOWLOG, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::LONG, Flags::IMMEDIATE], Keys::NONE)
+        .is(Group::Transactions, &[Flags::SKIP_SLOWLOG, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::IMMEDIATE], Keys::NONE)
         .doc("1.2.0", "That of the commands in it", "Executes a transaction, unless a watched key has changed."),
     command("multi", 1, "", transaction::multi)
         .is(Group::Transactions, &[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::FAST, Flags::NO_MULTI, Flags::ALLOW_BUSY], Keys::NONE)
