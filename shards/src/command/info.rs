@@ -114,8 +114,7 @@ fn memory(c: &Context<'_>, out: &mut String) {
     line(out, "corelane_waiting_memory", c.shard.store.memory_waiting());
     line(out, "maxmemory", limit);
     line(out, "maxmemory_human", human(limit));
-    let policy = crate::settings::parameter("maxmemory-policy");
-    line(out, "maxmemory_policy", policy.map_or(String::new(), |p| (p.get)(&c.shard.settings)));
+    line(out, "maxmemory_policy", c.shard.settings.policy_name());
     line(out, "mem_allocator", "corelane-slab");
 }
 

@@ -90,7 +90,11 @@ impl Client {
         let words: Vec<String> =
             line.split(' ').map(|w| w.replace("\\_", " ").replace("\\e", "")).collect();
         let parts: Vec<&[u8]> = words.iter().map(|w| w.as_bytes()).collect();
-        let args = OwnedArgs::of(&parts);
+        self.run(&parts, other)
+    }
+
+    fn run(&mut self, parts: &[&[u8]], other: bool) -> Reply {
+        let args = OwnedArgs::of(parts);
         let session = if other { &mut self.other } else { &mut self.session };
         let mut reply = Reply::new(session.protocol);
         let flow = dispatch(
@@ -526,6 +530,29 @@ fn settings() {
          CONFIG GET nothing => *0
          CONFIG RESETSTAT => +OK",
     );
+}
+
+#[test]
+fn a_password_is_any_bytes_and_not_taken_away_beyond_loopback() {
+    let mut client = Client::new(Settings::default());
+    let password: &[u8] = b"\xff\x00\xfe secret";
+    let reply = client.run(&[b"CONFIG", b"SET", b"requirepass", password], false);
+    assert_eq!(whole(&reply), b"+OK\r\n");
+    let reply = client.run(&[b"CONFIG", b"GET", b"requirepass"], false);
+    assert!(whole(&reply).ends_with(b"\r\n\xff\x00\xfe secret\r\n"));
+    client.session.authenticated = false;
+    assert_eq!(whole(&client.run(&[b"AUTH", password], false)), b"+OK\r\n");
+    assert_eq!(client.say("CONFIG SET requirepass \\e"), "+OK");
+    for (bind, loopback) in [("127.0.0.1", true), ("::1 127.3.4.5", true), ("0.0.0.0", false)] {
+        client.shard.settings.bind = bind.into();
+        client.say("CONFIG SET requirepass secret");
+        let refusal = "-ERR CONFIG SET failed (possibly related to argument 'requirepass') - a \
+                       node that listens beyond loopback needs a password";
+        let expect = if loopback { "+OK" } else { refusal };
+        assert_eq!(client.say("CONFIG SET timeout 5 requirepass \\e"), expect, "{bind}");
+        assert_eq!(client.shard.settings.requirepass.is_empty(), loopback);
+        assert_eq!(client.say("CONFIG SET timeout 0"), "+OK");
+    }
 }
 
 #[test]
