@@ -4,6 +4,7 @@
 
 use crate::glob;
 use crate::settings::{PARAMETERS, Parameter, Refusal, parameter};
+use crate::stats::Baseline;
 
 use super::{CommandError, Context};
 
@@ -56,7 +57,11 @@ fn not_set(name: &str, why: Refusal) -> CommandError {
 }
 
 pub(super) fn config_resetstat(c: &mut Context<'_>) -> Done {
-    c.shard.stats.reset();
+    c.shard.baseline = Baseline {
+        stats: c.shard.stats.copy(),
+        accepted: c.host.connections_accepted(),
+        refused: c.host.connections_refused(),
+    };
     c.reply.ok();
     Ok(())
 }

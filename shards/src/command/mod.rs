@@ -42,7 +42,7 @@ use crate::ids::ClientId;
 use crate::reply::Reply;
 use crate::session::{ReplyMode, Session};
 use crate::settings::Settings;
-use crate::stats::ShardStats;
+use crate::stats::{Baseline, ShardStats};
 use crate::store::{Eviction, Hasher, Key, Store, StoreConfig};
 use crate::time::Now;
 
@@ -58,6 +58,8 @@ pub struct Shard {
     pub settings: Settings,
     /// What it counts.
     pub stats: Arc<ShardStats>,
+    /// From where INFO counts.
+    baseline: Baseline,
     hasher: Hasher,
 }
 
@@ -67,7 +69,7 @@ impl Shard {
         let config = StoreConfig { databases: settings.databases, seed, stats: stats.clone() };
         let store = Store::new(config);
         let hasher = store.hasher();
-        Self { store, settings, stats, hasher }
+        Self { store, settings, stats, baseline: Baseline::default(), hasher }
     }
 
     /// The hasher of this shard's keys.

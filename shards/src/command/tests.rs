@@ -556,6 +556,32 @@ fn a_password_is_any_bytes_and_not_taken_away_beyond_loopback() {
 }
 
 #[test]
+fn starting_counts_anew_takes_nothing_from_the_counters() {
+    let mut client = Client::new(Settings::default());
+    let info = |client: &mut Client, name: &str| {
+        let text = client.say("INFO everything");
+        let line = text.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix(':'));
+        line.map(str::to_owned)
+    };
+    (0..5).for_each(|_| assert_eq!(client.say("GET none"), "$-1"));
+    client.say("GET");
+    assert_eq!(info(&mut client, "keyspace_misses").as_deref(), Some("5"));
+    assert_eq!(info(&mut client, "total_connections_received").as_deref(), Some("1"));
+    assert_eq!(info(&mut client, "cmdstat_get").as_deref(), Some("calls=5,failed_calls=1"));
+    assert_eq!(client.say("CONFIG RESETSTAT"), "+OK");
+    for name in ["keyspace_misses", "total_connections_received", "total_error_replies"] {
+        assert_eq!(info(&mut client, name).as_deref(), Some("0"), "{name}");
+    }
+    assert_eq!(info(&mut client, "cmdstat_get"), None);
+    client.say("GET none");
+    assert_eq!(info(&mut client, "keyspace_misses").as_deref(), Some("1"));
+    let stats = &client.shard.stats;
+    assert_eq!((stats.keyspace_misses.get(), stats.errors.get()), (6, 1));
+    let get = lookup(b"get").unwrap();
+    assert_eq!((stats.calls.of(get).get(), stats.failed_calls.of(get).get()), (6, 1));
+}
+
+#[test]
 fn memory_limits() {
     let settings = Settings { maxmemory: 1 << 20, ..Settings::default() };
     let mut client = Client::new(settings);
