@@ -113,6 +113,15 @@ shard_stats! {
     gauge memory_waiting_bytes: "Bytes of removed keys and values that wait to be given back to the system.";
 }
 
+impl ShardStats {
+    /// A key was looked up for reading.
+    #[inline]
+    pub(crate) fn count_lookup(&self, hit: bool) {
+        let counter = if hit { &self.keyspace_hits } else { &self.keyspace_misses };
+        counter.add(1);
+    }
+}
+
 /// A counter for each command.
 #[derive(Debug)]
 pub struct CommandCounts(Box<[Counter]>);

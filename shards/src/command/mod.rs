@@ -192,8 +192,7 @@ impl<'a> Context<'a> {
     }
 
     fn count_lookup(&self, hit: bool) {
-        let stats = &self.shard.stats;
-        if hit { stats.keyspace_hits.add(1) } else { stats.keyspace_misses.add(1) }
+        self.shard.stats.count_lookup(hit);
     }
 }
 
@@ -243,30 +242,10 @@ fn carefully(
         }
         session.last_command = Some(spec);
     }
-    if refusal.is_none() && !spec.takes(args.len()) {
-        shard.stats.refused_arity.add(1);
-        refusal = Some(format!("ERR wrong number of arguments for '{}' command", spec.name));
-    }
-    if refusal.is_none() && !session.authenticated && !spec.flags.has(Flags::NO_AUTH) {
-        shard.stats.refused_unauthenticated.add(1);
-        refusal = Some("NOAUTH Authentication required.".into());
-    }
-    let flow = match (refusal, &mut session.transaction) {
-        (Some(text), _) if spec.name == "exec" => {
-            let why = text.strip_prefix("ERR ").unwrap_or(&text);
-            let text = format!("EXECABORT Transaction discarded because of: {why}");
-            transaction::forget(shard, session);
-            shard.stats.errors.add(1);
-            reply.error(text.as_bytes());
-            Flow::Done
-        }
-        (Some(text), transaction) => {
-            if let Some(transaction) = transaction {
-                transaction.refused = true;
-            }
-            shard.stats.errors.add(1);
-            shard.stats.failed_calls.of(spec).add(1);
-            reply.error(text.as_bytes());
+    let refusal = refusal.or_else(|| refusal_of(shard, session, spec, args));
+    let flow = match (refusal, &session.transaction) {
+        (Some(text), _) => {
+            refuse(shard, session, spec, &text, reply);
             Flow::Done
         }
         (None, Some(_)) if !spec.flags.has(Flags::IMMEDIATE) => {
@@ -285,6 +264,46 @@ fn carefully(
         Flow::Pending(op) => Flow::Pending(op.silenced()),
         flow => flow,
     }
+}
+
+/// Why a command may not run for this client, if it may not.
+fn refusal_of(
+    shard: &Shard,
+    session: &Session,
+    spec: &CommandSpec,
+    args: &Args<'_>,
+) -> Option<String> {
+    if !spec.takes(args.len()) {
+        shard.stats.refused_arity.add(1);
+        return Some(format!("ERR wrong number of arguments for '{}' command", spec.name));
+    }
+    if !session.authenticated && !spec.flags.has(Flags::NO_AUTH) {
+        shard.stats.refused_unauthenticated.add(1);
+        return Some("NOAUTH Authentication required.".into());
+    }
+    None
+}
+
+/// Refuses a command, and with it the transaction that it would have been part of.
+fn refuse(
+    shard: &mut Shard,
+    session: &mut Session,
+    spec: &'static CommandSpec,
+    text: &str,
+    reply: &mut Reply,
+) {
+    shard.stats.errors.add(1);
+    if spec.name == "exec" {
+        let why = text.strip_prefix("ERR ").unwrap_or(text);
+        transaction::forget(shard, session);
+        let text = format!("EXECABORT Transaction discarded because of: {why}");
+        return reply.error(text.as_bytes());
+    }
+    if let Some(transaction) = &mut session.transaction {
+        transaction.refused = true;
+    }
+    shard.stats.failed_calls.of(spec).add(1);
+    reply.error(text.as_bytes());
 }
 
 /// Runs a command that may run.

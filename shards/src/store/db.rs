@@ -153,71 +153,53 @@ impl Db {
         }
         let found = self.find(key);
         let old = found.map(|found| Entry::read(&self.slab, found.loc));
-        let old_key_blob = old.map(|old| old.key().err());
+        let (old_key, old_expiry) = (old.map(|old| old.key().err()), old.and_then(|e| e.expiry()));
         let at = match expiry {
-            Expiry::Keep => old.and_then(|old| old.expiry()),
+            Expiry::Keep => old_expiry,
             Expiry::Never => None,
             Expiry::At(at) => Some(at),
         };
-        let value = match value {
-            NewValue::Bytes(bytes) if bytes.len() > inline_room(key.bytes.len()) => {
-                let mut builder = BlobBuilder::new(bytes.len(), self.memory.clone())?;
-                builder.extend(bytes);
-                NewValue::Blob(builder.freeze())
-            }
-            value => value,
-        };
-        let blob_len = if let NewValue::Blob(blob) = &value { blob.len() } else { 0 };
-        let mut draft = Draft {
-            key: key.bytes,
-            key_blob: None,
-            value: match &value {
-                NewValue::Bytes(bytes) => DraftValue::Inline(bytes),
-                NewValue::Blob(_) => DraftValue::Blob { number: 0, len: blob_len },
-            },
-            expiry: at,
-            last_use: LastUse::at(now),
-        };
-        if key.bytes.len() > INLINE_KEY {
-            draft.key_blob = Some(0);
-        }
-        let class = Class::of(draft.size());
         // All that can fail comes before anything changes.
-        let key_blob = match (key.bytes.len() > INLINE_KEY, old_key_blob) {
+        let value = self.storable(key, value)?;
+        let key_blob = match (key.bytes.len() > INLINE_KEY, old_key) {
             (false, _) => None,
             (true, Some(old)) => old,
             (true, None) => Some(self.key_blob(key.bytes)?),
         };
-        draft.key_blob = key_blob;
-        let (was_expiring, target) = match found {
-            Some(found) => {
-                let old = Entry::read(&self.slab, found.loc);
-                let (old_class, expiring) = (old.class(), old.header.expires());
-                let target =
-                    if old_class == class { found.loc } else { self.slab.allocate(class)? };
-                let old_value = Entry::read(&self.slab, found.loc).value().err();
-                if let Some(number) = old_value {
-                    self.held.take(number);
-                }
-                if target != found.loc {
-                    self.memory.note_move();
-                    self.slab.free(found.loc, old_class);
-                    self.index.replace(&mut self.slab, key.at, found, target);
-                }
-                (expiring, target)
-            }
-            None => {
-                let target = self.make_entry(key, class, key_blob)?;
-                self.len += 1;
-                (false, target)
-            }
+        let mut draft = Draft {
+            key: key.bytes,
+            key_blob,
+            value: match &value {
+                NewValue::Bytes(bytes) => DraftValue::Inline(bytes),
+                NewValue::Blob(blob) => DraftValue::Blob { number: 0, len: blob.len() },
+            },
+            expiry: at,
+            last_use: LastUse::at(now),
+        };
+        let class = Class::of(draft.size());
+        let target = match found {
+            Some(found) => self.remake_entry(key, found, class)?,
+            None => self.make_entry(key, class, key_blob)?,
         };
         if let NewValue::Blob(blob) = value {
-            draft.value = DraftValue::Blob { number: self.held.put(blob), len: blob_len };
+            let len = blob.len();
+            draft.value = DraftValue::Blob { number: self.held.put(blob), len };
         }
         draft.write(&mut self.slab, target);
-        self.expires = self.expires + usize::from(at.is_some()) - usize::from(was_expiring);
+        self.expires = self.expires + usize::from(at.is_some()) - usize::from(old_expiry.is_some());
         Ok(if expiry == Expiry::Keep { None } else { at })
+    }
+
+    /// The value as it will be stored: one too long for an entry becomes a blob.
+    fn storable<'v>(&self, key: Key<'_>, value: NewValue<'v>) -> Result<NewValue<'v>, OutOfMemory> {
+        match value {
+            NewValue::Bytes(bytes) if bytes.len() > inline_room(key.bytes.len()) => {
+                let mut builder = BlobBuilder::new(bytes.len(), self.memory.clone())?;
+                builder.extend(bytes);
+                Ok(NewValue::Blob(builder.freeze()))
+            }
+            value => Ok(value),
+        }
     }
 
     /// Writes a value over one of the same size class where it lies, if neither expires and
@@ -240,6 +222,28 @@ impl Db {
         true
     }
 
+    /// A piece for a key that has one: the same if its class is right. Lets go of the long
+    /// value in it.
+    fn remake_entry(
+        &mut self,
+        key: Key<'_>,
+        found: Found,
+        class: Class,
+    ) -> Result<Loc, OutOfMemory> {
+        let old = Entry::read(&self.slab, found.loc);
+        let (old_class, old_value) = (old.class(), old.value().err());
+        let target = if old_class == class { found.loc } else { self.slab.allocate(class)? };
+        if let Some(number) = old_value {
+            self.held.take(number);
+        }
+        if target != found.loc {
+            self.memory.note_move();
+            self.slab.free(found.loc, old_class);
+            self.index.replace(&mut self.slab, key.at, found, target);
+        }
+        Ok(target)
+    }
+
     /// A piece for a new key, known to the index.
     fn make_entry(
         &mut self,
@@ -253,6 +257,7 @@ impl Db {
                 .inspect_err(|_| self.slab.free(loc, class))
                 .map(|()| loc)
         });
+        self.len += usize::from(made.is_ok());
         if made.is_err()
             && let Some(number) = key_blob
         {

@@ -27,6 +27,9 @@ enum Op {
     Expire { db: u8, key: u16, ttl: Option<u16> },
     Remove { db: u8, key: u16 },
     Get { db: u8, key: u16 },
+    Copy { db: u8, key: u16, to: u16 },
+    Lend { db: u8, key: u16 },
+    TakeBack,
     Swap(u8, u8),
     Flush(u8),
     DropSlot(u16),
@@ -49,6 +52,10 @@ fn ops() -> impl Strategy<Value = Op> {
         2 => (db.clone(), key.clone(), ttl).prop_map(|(db, key, ttl)| Op::Expire { db, key, ttl }),
         3 => (db.clone(), key.clone()).prop_map(|(db, key)| Op::Remove { db, key }),
         3 => (db.clone(), key.clone()).prop_map(|(db, key)| Op::Get { db, key }),
+        2 => (db.clone(), key.clone(), key.clone())
+            .prop_map(|(db, key, to)| Op::Copy { db, key, to }),
+        1 => (db.clone(), key.clone()).prop_map(|(db, key)| Op::Lend { db, key }),
+        1 => Just(Op::TakeBack),
         1 => (db.clone(), db.clone()).prop_map(|(a, b)| Op::Swap(a, b)),
         1 => db.prop_map(Op::Flush),
         1 => key.prop_map(Op::DropSlot),
@@ -71,84 +78,137 @@ fn value_of(key: u16, len: usize) -> Vec<u8> {
     (0..len).map(|i| (i as u8).wrapping_mul(31) ^ key as u8).collect()
 }
 
-fn apply(store: &mut Store, model: &mut Model, now: &mut u64, op: Op) {
-    let moment = at_ms(*now);
-    model.retain(|_, (_, expiry)| expiry.is_none_or(|at| at > *now));
-    let hasher = store.hasher();
-    match op {
-        Op::Set { db, key, len, ttl, keep } => {
-            let (name, value) = (key_of(key), value_of(key, len));
-            let at = ttl.map(|ttl| *now + u64::from(ttl));
-            let old = model.get(&(db, name.clone())).and_then(|(_, expiry)| *expiry);
-            let (expiry, expect) = match (keep, at) {
-                (true, _) => (Expiry::Keep, old),
-                (_, Some(at)) => (Expiry::At(UnixMs(at)), Some(at)),
-                _ => (Expiry::Never, None),
-            };
-            store
-                .set(DbId(db), hasher.key(&name), NewValue::Bytes(&value), expiry, moment)
-                .unwrap();
-            model.insert((db, name), (value, expect));
-        }
-        Op::WriteAt { db, key, offset, len } => {
-            let (name, bytes) = (key_of(key), value_of(key + 1, len));
-            let wrote = store.write_at(DbId(db), hasher.key(&name), offset, &bytes, moment);
-            let (value, _) = model.entry((db, name)).or_default();
-            value.resize(value.len().max(offset + len), 0);
-            value[offset..offset + len].copy_from_slice(&bytes);
-            assert_eq!(wrote, Ok(value.len()));
-        }
-        Op::Expire { db, key, ttl } => {
-            let name = key_of(key);
-            let at = ttl.map(|ttl| *now + u64::from(ttl));
-            let known = store.set_expiry(DbId(db), hasher.key(&name), at.map(UnixMs), moment);
-            let entry = model.get_mut(&(db, name));
-            assert_eq!(known, Ok(entry.is_some()));
-            if let Some((_, expiry)) = entry {
-                *expiry = at;
+/// A store and what should be in it.
+struct World {
+    store: Store,
+    model: Model,
+    now: u64,
+    /// Values that replies hold.
+    lent: Vec<Blob>,
+}
+
+impl World {
+    fn moment(&self) -> Now {
+        at_ms(self.now)
+    }
+
+    fn apply(&mut self, op: Op) {
+        let now = self.now;
+        self.model.retain(|_, (_, expiry)| expiry.is_none_or(|at| at > now));
+        match op {
+            Op::Set { db, key, len, ttl, keep } => self.set(db, key, len, ttl, keep),
+            Op::WriteAt { db, key, offset, len } => self.write_at(db, key, offset, len),
+            Op::Expire { db, key, ttl } => self.expire(db, key, ttl),
+            Op::Remove { db, key } => self.remove(db, key),
+            Op::Get { db, key } => self.get(db, key),
+            Op::Copy { db, key, to } => self.copy(db, key, to),
+            Op::Lend { db, key } => self.lend(db, key),
+            Op::TakeBack => self.lent.clear(),
+            Op::Swap(a, b) => self.swap(a, b),
+            Op::Flush(db) => {
+                self.store.flush(DbId(db));
+                self.model.retain(|(other, _), _| *other != db);
             }
+            Op::DropSlot(key) => self.drop_slot(slot_of(&key_of(key))),
+            Op::Tick => {
+                self.store.tick(self.moment(), 1_000_000);
+            }
+            Op::Pass(ms) => self.now += u64::from(ms),
         }
-        Op::Remove { db, key } => {
-            let name = key_of(key);
-            let removed = store.remove(DbId(db), hasher.key(&name), moment);
-            assert_eq!(removed, model.remove(&(db, name)).is_some());
+    }
+
+    fn set(&mut self, db: u8, key: u16, len: usize, ttl: Option<u16>, keep: bool) {
+        let (name, value) = (key_of(key), value_of(key, len));
+        let at = ttl.map(|ttl| self.now + u64::from(ttl));
+        let old = self.model.get(&(db, name.clone())).and_then(|(_, expiry)| *expiry);
+        let (expiry, expect) = match (keep, at) {
+            (true, _) => (Expiry::Keep, old),
+            (_, Some(at)) => (Expiry::At(UnixMs(at)), Some(at)),
+            _ => (Expiry::Never, None),
+        };
+        let (at, now) = (self.store.hasher().key(&name), self.moment());
+        self.store.set(DbId(db), at, NewValue::Bytes(&value), expiry, now).unwrap();
+        self.model.insert((db, name), (value, expect));
+    }
+
+    fn write_at(&mut self, db: u8, key: u16, offset: usize, len: usize) {
+        let (name, bytes) = (key_of(key), value_of(key + 1, len));
+        let (at, now) = (self.store.hasher().key(&name), self.moment());
+        let wrote = self.store.write_at(DbId(db), at, offset, &bytes, now);
+        let (value, _) = self.model.entry((db, name)).or_default();
+        value.resize(value.len().max(offset + len), 0);
+        value[offset..offset + len].copy_from_slice(&bytes);
+        assert_eq!(wrote, Ok(value.len()));
+    }
+
+    fn expire(&mut self, db: u8, key: u16, ttl: Option<u16>) {
+        let name = key_of(key);
+        let expiry = ttl.map(|ttl| self.now + u64::from(ttl));
+        let (at, now) = (self.store.hasher().key(&name), self.moment());
+        let known = self.store.set_expiry(DbId(db), at, expiry.map(UnixMs), now);
+        let entry = self.model.get_mut(&(db, name));
+        assert_eq!(known, Ok(entry.is_some()));
+        if let Some((_, old)) = entry {
+            *old = expiry;
         }
-        Op::Get { db, key } => {
-            let name = key_of(key);
-            let expect = model.get(&(db, name.clone()));
-            let info = store.entry(DbId(db), hasher.key(&name), moment);
-            assert_eq!(info.map(|i| i.expiry), expect.map(|(_, at)| at.map(UnixMs)));
-            let found = store.get(DbId(db), hasher.key(&name), moment, true);
-            assert_eq!(found.map(Value::bytes), expect.map(|(value, _)| &value[..]));
+    }
+
+    fn remove(&mut self, db: u8, key: u16) {
+        let (name, now) = (key_of(key), self.moment());
+        let removed = self.store.remove(DbId(db), self.store.hasher().key(&name), now);
+        assert_eq!(removed, self.model.remove(&(db, name)).is_some());
+    }
+
+    fn get(&mut self, db: u8, key: u16) {
+        let name = key_of(key);
+        let (at, now) = (self.store.hasher().key(&name), self.moment());
+        let expect = self.model.get(&(db, name.clone()));
+        let info = self.store.entry(DbId(db), at, now);
+        assert_eq!(info.map(|i| i.expiry), expect.map(|(_, at)| at.map(UnixMs)));
+        let found = self.store.get(DbId(db), at, now, true);
+        assert_eq!(found.map(Value::bytes), expect.map(|(value, _)| &value[..]));
+    }
+
+    /// What COPY and RENAME do to a long value: two keys share it.
+    fn copy(&mut self, db: u8, key: u16, to: u16) {
+        let (from, to) = (key_of(key), key_of(to));
+        let (hasher, now) = (self.store.hasher(), self.moment());
+        let Some(Value::Blob(blob)) = self.store.get(DbId(db), hasher.key(&from), now, true) else {
+            return;
+        };
+        let value = NewValue::Blob(blob.clone());
+        self.store.set(DbId(1 - db), hasher.key(&to), value, Expiry::Never, now).unwrap();
+        let value = self.model[&(db, from)].0.clone();
+        self.model.insert((1 - db, to), (value, None));
+    }
+
+    fn lend(&mut self, db: u8, key: u16) {
+        let (name, now) = (key_of(key), self.moment());
+        let found = self.store.get(DbId(db), self.store.hasher().key(&name), now, true);
+        if let Some(Value::Blob(blob)) = found {
+            self.lent.push(blob.slice(blob.len() / 2..blob.len()));
         }
-        Op::Swap(a, b) => {
-            store.swap(DbId(a), DbId(b));
-            let swapped = std::mem::take(model).into_iter().map(|((db, name), entry)| {
-                let db = if db == a {
-                    b
-                } else if db == b {
-                    a
-                } else {
-                    db
-                };
-                ((db, name), entry)
-            });
-            *model = swapped.collect();
-        }
-        Op::Flush(db) => {
-            store.flush(DbId(db));
-            model.retain(|(other, _), _| *other != db);
-        }
-        Op::DropSlot(key) => {
-            let slot = slot_of(&key_of(key));
-            while !store.drop_slot(slot, 3) {}
-            assert_eq!(store.slot_len(slot), 0);
-            model.retain(|(_, name), _| slot_of(name) != slot);
-        }
-        Op::Tick => {
-            store.tick(moment, 1_000_000);
-        }
-        Op::Pass(ms) => *now += u64::from(ms),
+    }
+
+    fn swap(&mut self, a: u8, b: u8) {
+        self.store.swap(DbId(a), DbId(b));
+        let swapped = std::mem::take(&mut self.model).into_iter().map(|((db, name), entry)| {
+            let db = if db == a {
+                b
+            } else if db == b {
+                a
+            } else {
+                db
+            };
+            ((db, name), entry)
+        });
+        self.model = swapped.collect();
+    }
+
+    fn drop_slot(&mut self, slot: SlotId) {
+        while !self.store.drop_slot(slot, 3) {}
+        assert_eq!(self.store.slot_len(slot), 0);
+        self.model.retain(|(_, name), _| slot_of(name) != slot);
     }
 }
 
@@ -177,10 +237,11 @@ proptest! {
         if weak {
             store.hasher.hash_mask = 3 << 62; // four tags for all keys
         }
-        let (mut model, mut now) = (Model::new(), 1_000_000);
+        let mut world = World { store, model: Model::new(), now: 1_000_000, lent: Vec::new() };
         for op in ops {
-            apply(&mut store, &mut model, &mut now, op);
+            world.apply(op);
         }
+        let World { mut store, mut model, mut now, lent } = world;
         model.retain(|_, (_, expiry)| expiry.is_none_or(|at| at > now));
         for db in 0..2 {
             let expect: Vec<_> = model
@@ -198,6 +259,9 @@ proptest! {
         model.retain(|_, (_, expiry)| expiry.is_none());
         prop_assert_eq!(store.len(DbId(0)) + store.len(DbId(1)), model.len());
         store.flush_all();
+        while store.tick(at_ms(now), 100) == NextTick::Soon {}
+        prop_assert_eq!(store.memory_used() == 0, lent.is_empty(), "what is lent is in use");
+        drop(lent);
         while store.tick(at_ms(now), 100) == NextTick::Soon {}
         prop_assert_eq!((store.memory_used(), store.memory_waiting()), (0, 0));
     }
