@@ -33,9 +33,13 @@ const SPILL_BYTES: usize = 16 << 10;
 /// Keys longer than this are sent from where they lie.
 const SPLICED_FROM: usize = 64 << 10;
 
+/// An operation that goes on in steps. In a box, since every command returns room for one.
+#[derive(Debug)]
+pub struct LongOp(Box<Walk>);
+
 /// A walk over the keys of a database.
 #[derive(Debug)]
-pub struct LongOp {
+struct Walk {
     db: DbId,
     cursor: ScanCursor,
     /// Whether the cursor has moved since it was the client's: 0 is the end from then on.
@@ -124,7 +128,7 @@ impl Found {
 impl LongOp {
     pub(super) fn keys(db: DbId, pattern: &[u8], protocol: Protocol) -> Self {
         let mut op = Self::scan(db, 0, Some(pattern), 0, true, protocol);
-        op.wanted = None;
+        op.0.wanted = None;
         op
     }
 
@@ -136,7 +140,7 @@ impl LongOp {
         wants_strings: bool,
         protocol: Protocol,
     ) -> Self {
-        Self {
+        Self(Box::new(Walk {
             db,
             cursor: ScanCursor(cursor),
             began: false,
@@ -146,33 +150,37 @@ impl LongOp {
             silent: false,
             left: VecDeque::new(),
             found: Found { count: 0, full: Vec::new(), filling: None, tail: Reply::new(protocol) },
-        }
+        }))
     }
 
     /// The same for a client that wants no reply: the reply stays as it is. It finds nothing
     /// and changes nothing, so its next step is its last.
-    pub(super) fn silenced(self) -> Self {
-        Self { silent: true, ..self }
+    pub(super) fn silenced(mut self) -> Self {
+        self.0.silent = true;
+        self
     }
 
     /// Goes on with a budget of entries; `true` when done, with the reply encoded.
     pub fn step(&mut self, shard: &Shard, now: Now, budget: usize, reply: &mut Reply) -> bool {
-        if self.silent {
+        let walk = &mut *self.0;
+        if walk.silent {
             return true;
         }
         let mut left = Budget { entries: budget, work: budget.saturating_mul(WORK_PER_ENTRY) };
         while left.entries > 0 && left.work > 0 {
-            if self.compare_on(&shard.store, &mut left) && self.is_at_end() {
-                self.finish(reply);
+            if walk.compare_on(&shard.store, &mut left) && walk.is_at_end() {
+                walk.finish(reply);
                 return true;
             }
-            if self.left.is_empty() {
-                self.visit_on(&shard.store, now, &mut left);
+            if walk.left.is_empty() {
+                walk.visit_on(&shard.store, now, &mut left);
             }
         }
         false
     }
+}
 
+impl Walk {
     /// Whether all keys asked for have been visited.
     fn is_at_end(&self) -> bool {
         self.began && (self.cursor == ScanCursor(0) || self.wanted == Some(0))

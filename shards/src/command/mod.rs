@@ -168,6 +168,8 @@ pub enum Flow {
     Pending(LongOp),
 }
 
+const _: () = assert!(size_of::<Flow>() <= 16, "it travels in two registers");
+
 /// All that a command's code sees.
 pub struct Context<'a> {
     shard: &'a mut Shard,
