@@ -420,7 +420,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         .doc("1.0.0", "O(N) in the number of connections", "Tells of the server."),
     command("swapdb", 3, "<index1> <index2>", keys::swapdb)
         .is(Group::Server, &[Flags::WRITE, Flags::FAST, Flags::DANGEROUS, Flags::KEYSPACE], Keys::NONE)
-        .doc("4.0.0", "O(1), and O(N) in the number of slots with expiring keys", "Swaps two databases."),
+        .doc("4.0.0", "O(1), and O(N) in the number of keys watched", "Swaps two databases."),
     command("time", 1, "", admin::time)
         .is(Group::Server, &[Flags::LOADING, Flags::STALE, Flags::FAST], Keys::NONE)
         .tips(&["nondeterministic_output"])
