@@ -1,52 +1,75 @@
 //! Patterns of KEYS, SCAN and CONFIG GET: `*`, `?`, `[a-z]`, `[^a]`, `\x`.
 //!
 //! Follows Redis' `stringmatchlen`. Work is bounded by pattern times text: only the last
-//! star is ever gone back to, since an earlier one could match nothing more than it.
+//! star is ever gone back to, since an earlier one could match nothing more than it. A
+//! comparison can be left and gone on with, since both may be very long.
 
 #![forbid(unsafe_code)]
 
 /// Whether `text` matches `pattern` whole.
 pub fn matches(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
-    let (mut p, mut t) = (0, 0);
-    // Pattern position after the last star, and text position it has eaten up to.
-    let mut star: Option<(usize, usize)> = None;
-    loop {
-        if p < pattern.len() && pattern[p] == b'*' {
-            p += 1;
-            star = Some((p, t));
-            continue;
+    let mut unlimited = usize::MAX;
+    Comparison::default().go_on(pattern, text, ignore_case, &mut unlimited) == Some(true)
+}
+
+/// How far a comparison has come. It has to be given the same pattern and text each time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Comparison {
+    pattern_at: usize,
+    text_at: usize,
+    /// Pattern position after the last star, and text position it has eaten up to.
+    star: Option<(usize, usize)>,
+}
+
+impl Comparison {
+    /// Compares until there is an answer or `work` is used up, of which a byte of the pattern
+    /// takes one. `None`: not done yet.
+    pub fn go_on(
+        &mut self,
+        pattern: &[u8],
+        text: &[u8],
+        ignore_case: bool,
+        work: &mut usize,
+    ) -> Option<bool> {
+        while *work > 0 {
+            let rest = &pattern[self.pattern_at..];
+            if rest.first() == Some(&b'*') {
+                *work -= 1;
+                self.pattern_at += 1;
+                self.star = Some((self.pattern_at, self.text_at));
+                continue;
+            }
+            let Some(byte) = text.get(self.text_at) else { return Some(rest.is_empty()) };
+            let (used, fits) = one(rest, *byte, ignore_case);
+            *work = work.saturating_sub(used.max(1));
+            if fits {
+                (self.pattern_at, self.text_at) = (self.pattern_at + used, self.text_at + 1);
+            } else {
+                let Some((after, eaten)) = self.star else { return Some(false) };
+                self.star = Some((after, eaten + 1));
+                (self.pattern_at, self.text_at) = (after, eaten + 1);
+            }
         }
-        if t == text.len() {
-            return pattern[p..].iter().all(|byte| *byte == b'*');
-        }
-        match one(&pattern[p..], text[t], ignore_case) {
-            Some(used) => (p, t) = (p + used, t + 1),
-            None => match star {
-                Some((after, eaten)) => {
-                    star = Some((after, eaten + 1));
-                    (p, t) = (after, eaten + 1);
-                }
-                None => return false,
-            },
-        }
+        None
     }
 }
 
-/// Matches one byte against the head of a pattern; returns how much of the pattern it took.
-fn one(pattern: &[u8], byte: u8, ignore_case: bool) -> Option<usize> {
+/// Matches one byte against the head of a pattern: how much of it that took, and whether it
+/// fits.
+fn one(pattern: &[u8], byte: u8, ignore_case: bool) -> (usize, bool) {
     let fold = |b: u8| if ignore_case { b.to_ascii_lowercase() } else { b };
-    let used = match pattern {
-        [] => return None,
-        [b'?', ..] => return Some(1),
+    let (wanted, used) = match pattern {
+        [] => return (0, false),
+        [b'?', ..] => return (1, true),
         [b'[', ..] => return class(pattern, fold(byte), fold),
         [b'\\', escaped, ..] => (*escaped, 2),
         [plain, ..] => (*plain, 1),
     };
-    (fold(used.0) == fold(byte)).then_some(used.1)
+    (used, fold(wanted) == fold(byte))
 }
 
 /// A class; one that never closes ends with the pattern, as in Redis.
-fn class(pattern: &[u8], byte: u8, fold: impl Fn(u8) -> u8) -> Option<usize> {
+fn class(pattern: &[u8], byte: u8, fold: impl Fn(u8) -> u8) -> (usize, bool) {
     let mut at = 1;
     let negated = pattern.get(at) == Some(&b'^');
     at += usize::from(negated);
@@ -73,7 +96,7 @@ fn class(pattern: &[u8], byte: u8, fold: impl Fn(u8) -> u8) -> Option<usize> {
             }
         }
     }
-    (found != negated).then_some(at)
+    (at, found != negated)
 }
 
 #[cfg(test)]
@@ -134,8 +157,8 @@ mod tests {
             (_, []) => false,
             ([], _) => false,
             (_, [byte, after @ ..]) => match one(pattern, *byte, false) {
-                Some(used) => slow(&pattern[used..], after),
-                None => false,
+                (used, true) => slow(&pattern[used..], after),
+                (_, false) => false,
             },
         }
     }
@@ -146,7 +169,13 @@ mod tests {
             pattern in prop::collection::vec(prop::sample::select(b"ab*?[]^-\\".to_vec()), 0..9),
             text in prop::collection::vec(prop::sample::select(b"ab]-".to_vec()), 0..9),
         ) {
-            prop_assert_eq!(matches(&pattern, &text, false), slow(&pattern, &text));
+            let expect = slow(&pattern, &text);
+            prop_assert_eq!(matches(&pattern, &text, false), expect);
+            let (mut left, mut answer) = (Comparison::default(), None);
+            while answer.is_none() {
+                answer = left.go_on(&pattern, &text, false, &mut 2);
+            }
+            prop_assert_eq!(answer, Some(expect));
         }
     }
 }

@@ -9,8 +9,13 @@
 
 use std::fmt::Display;
 use std::io::Write;
+use std::ops::Range;
 
 use crate::store::{Blob, Value};
+
+/// Parts of values longer than this are referred to: copying takes 10 us up to here, and a
+/// reference holds the whole value while it is sent.
+const SPLICED_FROM: usize = 64 << 10;
 
 /// The protocol a client speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -145,6 +150,16 @@ impl Reply {
                 self.blobs.push((self.bytes.len(), blob.clone()));
                 self.bytes.extend_from_slice(b"\r\n");
             }
+        }
+    }
+
+    /// Part of a stored value: a long one goes out from where it lies.
+    pub fn part(&mut self, value: Value<'_>, range: Range<usize>) {
+        match value {
+            Value::Blob(blob) if range.len() > SPLICED_FROM => {
+                self.value(Value::Blob(&blob.slice(range)));
+            }
+            value => self.bulk(&value.bytes()[range]),
         }
     }
 

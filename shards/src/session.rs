@@ -32,8 +32,15 @@ pub struct Transaction {
     pub queue: Vec<(&'static CommandSpec, OwnedArgs)>,
     /// Whether one was refused, so that EXEC will refuse all.
     pub refused: bool,
-    /// Bytes that the queue holds.
+    /// Bytes that the queued arguments hold.
     pub bytes: usize,
+}
+
+impl Transaction {
+    /// Bytes of the queue and all that it holds.
+    pub fn memory(&self) -> usize {
+        self.bytes + self.queue.capacity() * size_of::<(&CommandSpec, OwnedArgs)>()
+    }
 }
 
 /// See the module's text.

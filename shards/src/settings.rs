@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::net::IpAddr;
+
 use crate::store::EvictionPolicy;
 
 /// When a client's pending output gets it closed; 0 is never.
@@ -68,11 +70,36 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// The policy as `maxmemory-policy` names it.
+    pub fn policy_name(&self) -> &'static str {
+        let named = POLICIES.iter().find(|(_, policy)| *policy == self.policy);
+        named.map_or("noeviction", |(name, _)| name)
+    }
+
+    /// Whether clients reach the node from this machine only.
+    fn is_on_loopback(&self) -> bool {
+        let loopback = |a: &str| a.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        self.bind.split_whitespace().all(loopback)
+    }
+
+    /// What these settings together must not be; `changed` are the parameters that were set.
+    pub(crate) fn check(&self, changed: &[&str]) -> Result<(), (&'static str, Refusal)> {
+        // Refused at start, too: whoever reaches the port would own the data.
+        let open = self.requirepass.is_empty() && !self.is_on_loopback();
+        if open && changed.contains(&"requirepass") {
+            let why = "a node that listens beyond loopback needs a password";
+            return Err(("requirepass", why));
+        }
+        Ok(())
+    }
+}
+
 /// Why a value was not taken, in Valkey's words.
 pub type Refusal = &'static str;
 
-type Get = fn(&Settings) -> String;
-type Set = fn(&mut Settings, &str) -> Result<(), Refusal>;
+type Get = fn(&Settings) -> Vec<u8>;
+type Set = fn(&mut Settings, &[u8]) -> Result<(), Refusal>;
 
 /// One parameter.
 pub struct Parameter {
@@ -112,12 +139,14 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-fn memory(text: &str) -> Result<u64, Refusal> {
-    parse_bytes(text).ok_or("argument must be a memory value")
+fn memory(value: &[u8]) -> Result<u64, Refusal> {
+    let text = std::str::from_utf8(value).ok();
+    text.and_then(parse_bytes).ok_or("argument must be a memory value")
 }
 
-fn whole<T: TryFrom<i64>>(text: &str, least: i64, complaint: Refusal) -> Result<T, Refusal> {
-    let n: i64 = text.parse().map_err(|_| "argument couldn't be parsed into an integer")?;
+fn whole<T: TryFrom<i64>>(value: &[u8], least: i64, complaint: Refusal) -> Result<T, Refusal> {
+    let number = std::str::from_utf8(value).ok().and_then(|text| text.parse::<i64>().ok());
+    let n = number.ok_or("argument couldn't be parsed into an integer")?;
     if n < least {
         return Err(complaint);
     }
@@ -135,45 +164,43 @@ const fn settable(name: &'static str, get: Get, set: Set, summary: &'static str)
 /// All parameters, by name.
 pub const PARAMETERS: &[Parameter] = &[
     fixed("appendonly", |_| "no".into(), "Whether writes are logged; this version keeps none."),
-    fixed("bind", |s| s.bind.clone(), "Addresses of the RESP listener."),
+    fixed("bind", |s| s.bind.clone().into(), "Addresses of the RESP listener."),
     settable(
         "client-output-buffer-limit",
         |s| {
             let OutputLimit { hard, soft, soft_seconds } = s.output_limit;
-            format!("normal {hard} {soft} {soft_seconds}")
+            format!("normal {hard} {soft} {soft_seconds}").into()
         },
         set_output_limit,
         "Pending output of a client: closed at the first number of bytes, or when it takes \
          nothing for so many seconds past the second; 0 for never.",
     ),
-    fixed("databases", |s| s.databases.to_string(), "Logical databases."),
+    fixed("databases", |s| s.databases.to_string().into(), "Logical databases."),
     fixed("io-threads", |_| "1".into(), "Shards of this node."),
     settable(
         "maxclients",
-        |s| s.maxclients.to_string(),
-        |s, text| {
-            s.maxclients = whole(text, 1, "argument must be between 1 and 4294967295 inclusive")?;
+        |s| s.maxclients.to_string().into(),
+        |s, value| {
+            s.maxclients = whole(value, 1, "argument must be between 1 and 4294967295 inclusive")?;
             Ok(())
         },
         "Clients at a time; more are refused.",
     ),
     settable(
         "maxmemory",
-        |s| s.maxmemory.to_string(),
-        |s, text| {
-            s.maxmemory = memory(text)?;
+        |s| s.maxmemory.to_string().into(),
+        |s, value| {
+            s.maxmemory = memory(value)?;
             Ok(())
         },
         "Bytes that keys and values may take; 0 for no limit.",
     ),
     settable(
         "maxmemory-policy",
-        |s| {
-            let named = POLICIES.iter().find(|(_, policy)| *policy == s.policy);
-            named.map_or("noeviction", |(name, _)| name).into()
-        },
-        |s, text| {
-            let named = POLICIES.iter().find(|(name, _)| text.eq_ignore_ascii_case(name));
+        |s| s.policy_name().into(),
+        |s, value| {
+            let named =
+                POLICIES.iter().find(|(name, _)| value.eq_ignore_ascii_case(name.as_bytes()));
             let complaint = "argument(s) must be one of the following: noeviction, allkeys-lru, \
                              volatile-lru, allkeys-random, volatile-random, volatile-ttl";
             s.policy = named.ok_or(complaint)?.1;
@@ -183,20 +210,20 @@ pub const PARAMETERS: &[Parameter] = &[
     ),
     settable(
         "maxmemory-samples",
-        |s| s.samples.to_string(),
-        |s, text| {
-            s.samples = whole::<u8>(text, 1, "argument must be between 1 and 64 inclusive")?;
+        |s| s.samples.to_string().into(),
+        |s, value| {
+            s.samples = whole::<u8>(value, 1, "argument must be between 1 and 64 inclusive")?;
             if s.samples > 64 { Err("argument must be between 1 and 64 inclusive") } else { Ok(()) }
         },
         "Keys looked at for each removal.",
     ),
-    fixed("port", |s| s.port.to_string(), "Port of the RESP listener."),
+    fixed("port", |s| s.port.to_string().into(), "Port of the RESP listener."),
     Parameter {
         name: "proto-max-bulk-len",
-        get: |s| s.proto_max_bulk_len.to_string(),
-        set: Some(|s, text| {
+        get: |s| s.proto_max_bulk_len.to_string().into(),
+        set: Some(|s, value| {
             const RANGE: Refusal = "argument must be between 1048576 and 536870912 inclusive";
-            let bytes = memory(text)?;
+            let bytes = memory(value)?;
             if !(1 << 20..=512 << 20).contains(&bytes) {
                 return Err(RANGE);
             }
@@ -207,37 +234,38 @@ pub const PARAMETERS: &[Parameter] = &[
     },
     settable(
         "requirepass",
-        |s| String::from_utf8_lossy(&s.requirepass).into_owned(),
-        |s, text| {
-            s.requirepass = text.as_bytes().to_vec();
+        |s| s.requirepass.clone(),
+        |s, value| {
+            s.requirepass = value.to_vec();
             Ok(())
         },
         "Password of the default user; empty for none.",
     ),
-    fixed("save", |_| String::new(), "Snapshots; this version makes none."),
+    fixed("save", |_| Vec::new(), "Snapshots; this version makes none."),
     settable(
         "tcp-keepalive",
-        |s| s.tcp_keepalive.to_string(),
-        |s, text| {
+        |s| s.tcp_keepalive.to_string().into(),
+        |s, value| {
             s.tcp_keepalive =
-                whole(text, 0, "argument must be between 0 and 2147483647 inclusive")?;
+                whole(value, 0, "argument must be between 0 and 2147483647 inclusive")?;
             Ok(())
         },
         "Seconds between keep-alive probes of new connections; 0 for none.",
     ),
     settable(
         "timeout",
-        |s| s.timeout.to_string(),
-        |s, text| {
-            s.timeout = whole(text, 0, "argument must be between 0 and 2147483647 inclusive")?;
+        |s| s.timeout.to_string().into(),
+        |s, value| {
+            s.timeout = whole(value, 0, "argument must be between 0 and 2147483647 inclusive")?;
             Ok(())
         },
         "Seconds after which an idle client is closed; 0 for never.",
     ),
 ];
 
-fn set_output_limit(settings: &mut Settings, text: &str) -> Result<(), Refusal> {
+fn set_output_limit(settings: &mut Settings, value: &[u8]) -> Result<(), Refusal> {
     const WRONG: Refusal = "Wrong number of arguments in buffer limit configuration.";
+    let text = std::str::from_utf8(value).map_err(|_| WRONG)?;
     let words: Vec<&str> = text.split_whitespace().collect();
     if words.is_empty() || !words.len().is_multiple_of(4) {
         return Err(WRONG);
@@ -304,11 +332,12 @@ mod tests {
         ] {
             let mut settings = Settings::default();
             let parameter = parameter(name).unwrap();
-            parameter.set.unwrap()(&mut settings, value).unwrap();
-            assert_eq!((parameter.get)(&settings), shown, "{name}");
-            assert!(
-                name == "requirepass" || parameter.set.unwrap()(&mut settings, "nonsense").is_err()
-            );
+            let set = parameter.set.unwrap();
+            set(&mut settings, value.as_bytes()).unwrap();
+            assert_eq!((parameter.get)(&settings), shown.as_bytes(), "{name}");
+            for bad in [&b"nonsense"[..], b"\xff\xfe"] {
+                assert_eq!(set(&mut settings, bad).is_err(), name != "requirepass", "{name}");
+            }
         }
     }
 }

@@ -30,6 +30,18 @@ impl Counter {
     }
 }
 
+/// Where INFO begins to count: at the start, or the last CONFIG RESETSTAT. The counters
+/// themselves never go back, since those who scrape them take that for a restart.
+#[derive(Debug, Default)]
+pub struct Baseline {
+    /// The shard's counts then.
+    pub stats: ShardStats,
+    /// Connections accepted until then.
+    pub accepted: u64,
+    /// Connections refused until then.
+    pub refused: u64,
+}
+
 /// One count of a shard, as metrics and INFO show it.
 #[derive(Clone, Copy)]
 pub struct Metric {
@@ -57,12 +69,14 @@ macro_rules! shard_stats {
         }
 
         impl ShardStats {
-            /// Starts all counts anew (CONFIG RESETSTAT); the shard's thread.
-            pub fn reset(&self) {
-                $(self.$name.set(0);)*
-                for counts in [&self.calls, &self.failed_calls] {
-                    counts.all().iter().for_each(|counter| counter.set(0));
-                }
+            /// What has been counted so far.
+            pub fn copy(&self) -> Self {
+                let copy = Self::default();
+                $(copy.$name.set(self.$name.get());)*
+                let calls = self.calls.all().iter().zip(copy.calls.all());
+                let failed = self.failed_calls.all().iter().zip(copy.failed_calls.all());
+                calls.chain(failed).for_each(|(from, to)| to.set(from.get()));
+                copy
             }
         }
 
@@ -89,11 +103,23 @@ shard_stats! {
     counter refused_arity: "Commands refused for the number of their arguments.";
     counter refused_unauthenticated: "Commands refused before authentication.";
     counter refused_out_of_memory: "Writes refused for want of memory.";
+    counter refused_pattern_size: "Commands refused because their pattern is too long.";
+    counter refused_transaction_size: "Commands not queued because their transaction is too large.";
     counter refused_password: "Wrong passwords.";
     counter transactions_broken: "Transactions not executed because a watched key had changed.";
     gauge keys: "Keys held.";
     gauge expiring_keys: "Keys held that will expire.";
-    gauge memory_used_bytes: "Bytes held by keys, values, index and buffers of replies.";
+    gauge memory_used_bytes: "Bytes of keys, values and index, of long values that arrive, and of values and long replies that are being sent.";
+    gauge memory_waiting_bytes: "Bytes of removed keys and values that wait to be given back to the system.";
+}
+
+impl ShardStats {
+    /// A key was looked up for reading.
+    #[inline]
+    pub(crate) fn count_lookup(&self, hit: bool) {
+        let counter = if hit { &self.keyspace_hits } else { &self.keyspace_misses };
+        counter.add(1);
+    }
 }
 
 /// A counter for each command.

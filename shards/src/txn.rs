@@ -2,11 +2,12 @@
 //!
 //! Owns the marks only; queues of commands are the session's. A key is known by its
 //! database, slot and tag: a write to another key of the same three breaks a watch in
-//! vain, which costs a retry once in 2^39 writes and never misses a change.
+//! vain, which costs a retry once in 2^39 writes and never misses a change. Its tables are
+//! ordered ones: they need no randomness of their own, and no client can make them slow.
 
 #![forbid(unsafe_code)]
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{ClientId, DbId};
 use crate::store::{Key, KeyHash};
@@ -17,20 +18,20 @@ type WatchedKey = (DbId, u64, Box<[u8]>);
 /// See the module's text.
 #[derive(Debug, Default)]
 pub struct WatchTable {
-    watchers: HashMap<(DbId, u64), Vec<ClientId>>,
-    watched: HashMap<ClientId, Vec<WatchedKey>>,
-    broken: HashSet<ClientId>,
+    watchers: BTreeMap<(DbId, u64), BTreeSet<ClientId>>,
+    watched: BTreeMap<ClientId, BTreeSet<WatchedKey>>,
+    broken: BTreeSet<ClientId>,
 }
 
 impl WatchTable {
-    /// Starts watching a key.
-    pub fn watch(&mut self, client: ClientId, db: DbId, key: Key<'_>) {
-        let keys = self.watched.entry(client).or_default();
+    /// Starts watching a key; `false` when the client watches it already.
+    pub fn watch(&mut self, client: ClientId, db: DbId, key: Key<'_>) -> bool {
         let short = key.at.short();
-        if !keys.iter().any(|(d, _, bytes)| *d == db && **bytes == *key.bytes) {
-            keys.push((db, short, key.bytes.into()));
-            self.watchers.entry((db, short)).or_default().push(client);
+        let fresh = self.watched.entry(client).or_default().insert((db, short, key.bytes.into()));
+        if fresh {
+            self.watchers.entry((db, short)).or_default().insert(client);
         }
+        fresh
     }
 
     /// Forgets all watches of a client, broken or not.
@@ -39,7 +40,7 @@ impl WatchTable {
         for (db, short, _) in self.watched.remove(&client).unwrap_or_default() {
             let key = (db, short);
             if let Some(watchers) = self.watchers.get_mut(&key) {
-                watchers.retain(|other| *other != client);
+                watchers.remove(&client);
                 if watchers.is_empty() {
                     self.watchers.remove(&key);
                 }

@@ -3,22 +3,21 @@
 #![forbid(unsafe_code)]
 
 use crate::glob;
-use crate::settings::{PARAMETERS, Parameter, parameter};
+use crate::settings::{PARAMETERS, Parameter, Refusal, parameter};
+use crate::stats::Baseline;
 
 use super::{CommandError, Context};
 
 type Done = Result<(), CommandError>;
 
 pub(super) fn config_get(c: &mut Context<'_>) -> Done {
-    let matching: Vec<&Parameter> = PARAMETERS
-        .iter()
-        .filter(|p| c.args.from(2).any(|pattern| glob::matches(pattern, p.name.as_bytes(), true)))
-        .collect();
+    let patterns = (2..c.args.len()).map(|n| c.pattern(n)).collect::<Result<Vec<_>, _>>()?;
+    let fits = |p: &&Parameter| patterns.iter().any(|g| glob::matches(g, p.name.as_bytes(), true));
+    let matching: Vec<&Parameter> = PARAMETERS.iter().filter(fits).collect();
     c.reply.map(matching.len());
     for parameter in matching {
         c.reply.bulk(parameter.name.as_bytes());
-        let value = (parameter.get)(&c.shard.settings);
-        c.reply.bulk(value.as_bytes());
+        c.reply.bulk(&(parameter.get)(&c.shard.settings));
     }
     Ok(())
 }
@@ -37,26 +36,32 @@ pub(super) fn config_set(c: &mut Context<'_>) -> Done {
                 format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'");
             return Err(CommandError::Other(text));
         };
-        let refuse = |why: &str| {
-            let text =
-                format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}");
-            CommandError::Other(text)
-        };
+        let refuse = |why| not_set(&name, why);
         if seen.contains(&parameter.name) {
             return Err(refuse("duplicate parameter"));
         }
         seen.push(parameter.name);
         let set = parameter.set.ok_or_else(|| refuse("can't set immutable config"))?;
-        let value = String::from_utf8_lossy(c.args.at(n + 1));
-        set(&mut settings, &value).map_err(refuse)?;
+        set(&mut settings, c.args.at(n + 1)).map_err(refuse)?;
     }
+    settings.check(&seen).map_err(|(name, why)| not_set(name, why))?;
     c.shard.settings = settings;
     c.reply.ok();
     Ok(())
 }
 
+fn not_set(name: &str, why: Refusal) -> CommandError {
+    CommandError::Other(format!(
+        "ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"
+    ))
+}
+
 pub(super) fn config_resetstat(c: &mut Context<'_>) -> Done {
-    c.shard.stats.reset();
+    c.shard.baseline = Baseline {
+        stats: c.shard.stats.copy(),
+        accepted: c.host.connections_accepted(),
+        refused: c.host.connections_refused(),
+    };
     c.reply.ok();
     Ok(())
 }

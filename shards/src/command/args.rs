@@ -140,10 +140,17 @@ impl OwnedArgs {
         Self { bytes, spans, blobs: Vec::new() }
     }
 
-    /// Bytes held.
+    /// Bytes held besides itself, with what the allocator adds.
     pub fn memory(&self) -> usize {
-        self.bytes.len()
-            + self.spans.len() * size_of::<Span>()
+        allocation(self.bytes.capacity())
+            + allocation(self.spans.capacity() * size_of::<Span>())
+            + allocation(self.blobs.capacity() * size_of::<(u32, Blob)>())
             + self.blobs.iter().map(|(_, blob)| blob.len()).sum::<usize>()
     }
+}
+
+/// What an allocation of so many bytes takes from glibc: a word of administration, in units
+/// of two and at least four.
+fn allocation(bytes: usize) -> usize {
+    if bytes == 0 { 0 } else { (bytes + 8).next_multiple_of(16).max(32) }
 }

@@ -88,7 +88,7 @@ fn describe(session: &Session, traffic: Traffic, now: Now) -> Vec<u8> {
         flags.push('N');
     }
     let queued = session.transaction.as_ref().map_or(-1, |t| t.queue.len() as i64);
-    let multi_bytes = session.transaction.as_ref().map_or(0, |t| t.bytes);
+    let multi_bytes = session.transaction.as_ref().map_or(0, |t| t.memory());
     let resp = if session.protocol == Protocol::Resp3 { 3 } else { 2 };
     let command = session.last_command.map_or("NULL", |spec| spec.name);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -5,6 +5,7 @@
 use std::fmt::Write;
 
 use crate::ids::DbId;
+use crate::stats::{CommandCounts, Counter, ShardStats};
 
 use super::connection::REDIS_VERSION;
 use super::table::COMMANDS;
@@ -111,10 +112,10 @@ fn memory(c: &Context<'_>, out: &mut String) {
     line(out, "used_memory_rss", resident);
     line(out, "used_memory_rss_human", human(resident));
     line(out, "used_memory_dataset", used);
+    line(out, "corelane_waiting_memory", c.shard.store.memory_waiting());
     line(out, "maxmemory", limit);
     line(out, "maxmemory_human", human(limit));
-    let policy = crate::settings::parameter("maxmemory-policy");
-    line(out, "maxmemory_policy", policy.map_or(String::new(), |p| (p.get)(&c.shard.settings)));
+    line(out, "maxmemory_policy", c.shard.settings.policy_name());
     line(out, "mem_allocator", "corelane-slab");
 }
 
@@ -125,20 +126,25 @@ fn persistence(_: &Context<'_>, out: &mut String) {
 }
 
 fn stats(c: &Context<'_>, out: &mut String) {
-    let stats = &c.shard.stats;
+    let baseline = &c.shard.baseline;
+    let since = |count: fn(&ShardStats) -> &Counter| {
+        count(&c.shard.stats).get().saturating_sub(count(&baseline.stats).get())
+    };
+    let accepted = c.host.connections_accepted().saturating_sub(baseline.accepted);
+    let refused = c.host.connections_refused().saturating_sub(baseline.refused);
     let (mut received, mut sent) = (c.host.own_traffic().received, c.host.own_traffic().sent);
     c.host.each_client(&mut |_, traffic| {
         received += traffic.received;
         sent += traffic.sent;
     });
-    line(out, "total_connections_received", c.host.connections_accepted());
-    line(out, "total_commands_processed", stats.commands.get());
-    line(out, "rejected_connections", c.host.connections_refused());
-    line(out, "expired_keys", stats.expired_keys.get());
-    line(out, "evicted_keys", stats.evicted_keys.get());
-    line(out, "keyspace_hits", stats.keyspace_hits.get());
-    line(out, "keyspace_misses", stats.keyspace_misses.get());
-    line(out, "total_error_replies", stats.errors.get());
+    line(out, "total_connections_received", accepted);
+    line(out, "total_commands_processed", since(|stats| &stats.commands));
+    line(out, "rejected_connections", refused);
+    line(out, "expired_keys", since(|stats| &stats.expired_keys));
+    line(out, "evicted_keys", since(|stats| &stats.evicted_keys));
+    line(out, "keyspace_hits", since(|stats| &stats.keyspace_hits));
+    line(out, "keyspace_misses", since(|stats| &stats.keyspace_misses));
+    line(out, "total_error_replies", since(|stats| &stats.errors));
     line(out, "current_clients_net_input_bytes", received);
     line(out, "current_clients_net_output_bytes", sent);
 }
@@ -150,9 +156,13 @@ fn replication(_: &Context<'_>, out: &mut String) {
 }
 
 fn command_stats(c: &Context<'_>, out: &mut String) {
-    let stats = &c.shard.stats;
+    let (stats, before) = (&c.shard.stats, &c.shard.baseline.stats);
     for spec in COMMANDS {
-        let (calls, failed) = (stats.calls.of(spec).get(), stats.failed_calls.of(spec).get());
+        let since = |now: &CommandCounts, then: &CommandCounts| {
+            now.of(spec).get().saturating_sub(then.of(spec).get())
+        };
+        let calls = since(&stats.calls, &before.calls);
+        let failed = since(&stats.failed_calls, &before.failed_calls);
         if calls + failed > 0 {
             line(
                 out,

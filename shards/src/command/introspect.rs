@@ -205,7 +205,10 @@ pub(super) fn list(c: &mut Context<'_>) -> Done {
             let value = c.args.at(4);
             let lower = String::from_utf8_lossy(value).to_lowercase();
             match c.args.at(3).to_ascii_lowercase().as_slice() {
-                b"pattern" => names.retain(|name| glob::matches(value, name.as_bytes(), true)),
+                b"pattern" => {
+                    let pattern = c.pattern(4)?;
+                    names.retain(|name| glob::matches(pattern, name.as_bytes(), true));
+                }
                 b"aclcat" => names.retain(|name| {
                     let category = format!("@{lower}");
                     find(name.as_bytes())

@@ -11,7 +11,10 @@ use super::{CommandError, Context, Flow};
 
 type Done = Result<(), CommandError>;
 
-impl Context<'_> {
+/// Longest pattern: a class may be that long, and is compared in one go with each byte.
+const MAX_PATTERN_BYTES: usize = 64 << 10;
+
+impl<'a> Context<'a> {
     /// An argument as the number of a database.
     pub(super) fn db_index(&self, number: usize, bad: &'static str) -> Result<DbId, CommandError> {
         let n = number::integer(self.args.at(number)).ok_or(CommandError::Text(bad))?;
@@ -19,6 +22,16 @@ impl Context<'_> {
             Ok(n) if n < self.shard.store.databases() => Ok(DbId(n)),
             _ => Err(CommandError::DbIndex),
         }
+    }
+
+    /// An argument as a pattern.
+    pub(super) fn pattern(&self, number: usize) -> Result<&'a [u8], CommandError> {
+        let pattern = self.args.at(number);
+        if pattern.len() > MAX_PATTERN_BYTES {
+            self.shard.stats.refused_pattern_size.add(1);
+            return Err(CommandError::Text("ERR the pattern is too long: at most 64 KiB"));
+        }
+        Ok(pattern)
     }
 
     /// Starts an operation that may take longer than a turn.
@@ -83,7 +96,7 @@ fn copy_entry(c: &mut Context<'_>, from: Key<'_>, to: Key<'_>, db: DbId) -> Done
     };
     c.shard.store.set(db, to, value, expiry, now)?;
     if info.modified {
-        c.shard.store.write_at(db, to, 0, b"", now)?;
+        c.shard.store.mark_modified(db, to);
     }
     Ok(())
 }
@@ -160,7 +173,7 @@ pub(super) fn move_key(c: &mut Context<'_>) -> Done {
 }
 
 pub(super) fn keys(c: &mut Context<'_>) -> Done {
-    let op = LongOp::keys(c.session.db, c.args.at(1), c.reply.protocol);
+    let op = LongOp::keys(c.session.db, c.pattern(1)?, c.reply.protocol);
     c.go_on(op);
     Ok(())
 }
@@ -171,7 +184,7 @@ pub(super) fn scan(c: &mut Context<'_>) -> Done {
     while let Some(word) = c.args.get(n) {
         let Some(value) = c.args.get(n + 1) else { return Err(CommandError::Syntax) };
         if word.eq_ignore_ascii_case(b"match") {
-            pattern = Some(value);
+            pattern = Some(c.pattern(n + 1)?);
         } else if word.eq_ignore_ascii_case(b"count") {
             count = number::integer(value).ok_or(CommandError::NotInteger)?;
             if count < 1 {
@@ -197,7 +210,7 @@ pub(super) fn scan(c: &mut Context<'_>) -> Done {
 
 pub(super) fn randomkey(c: &mut Context<'_>) -> Done {
     match c.shard.store.random_key(c.session.db, c.now) {
-        Some(key) => c.reply.bulk(&key),
+        Some(key) => c.reply.value(key.as_value()),
         None => c.reply.null(),
     }
     Ok(())

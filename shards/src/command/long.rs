@@ -2,15 +2,18 @@
 //!
 //! They go in steps. What they find is gathered first, since a reply begins with its
 //! length: short of that in a buffer, the rest in chunks that are sent from where they
-//! lie, so that nothing long is ever moved. KEYS sees every key that is there throughout; keys that come or go while it
-//! runs it may see or not (within EXEC it runs in one go and is exact).
+//! lie, so that nothing long is ever moved. KEYS sees every key that is there throughout;
+//! keys that come or go while it runs it may see or not (within EXEC it runs in one go and
+//! is exact).
 
 #![forbid(unsafe_code)]
 
-use crate::glob;
+use std::collections::VecDeque;
+
+use crate::glob::Comparison;
 use crate::ids::DbId;
 use crate::reply::{Protocol, Reply};
-use crate::store::{Blob, BlobBuilder, OutOfMemory, ScanCursor, Store};
+use crate::store::{Blob, BlobBuilder, OutOfMemory, OwnedValue, ScanCursor, Store, Value};
 use crate::time::Now;
 
 use super::Shard;
@@ -18,19 +21,38 @@ use super::Shard;
 /// Entries visited at once: 20 to 40 us.
 pub const LONG_STEP: usize = 256;
 
+/// Comparisons of bytes that an entry of the budget stands for: a step's take 100 us.
+const WORK_PER_ENTRY: usize = 256;
+
+/// Entries visited before it is looked whether the comparisons' budget is used up.
+const PIECE: usize = 16;
+
 /// Bytes gathered before they become a part of a chunk.
 const SPILL_BYTES: usize = 16 << 10;
 
+/// Keys longer than this are sent from where they lie.
+const SPLICED_FROM: usize = 64 << 10;
+
+/// An operation that goes on in steps. In a box, since every command returns room for one.
+#[derive(Debug)]
+pub struct LongOp(Box<Walk>);
+
 /// A walk over the keys of a database.
 #[derive(Debug)]
-pub struct LongOp {
+struct Walk {
     db: DbId,
     cursor: ScanCursor,
+    /// Whether the cursor has moved since it was the client's: 0 is the end from then on.
+    began: bool,
     pattern: Option<Box<[u8]>>,
     /// Entries still to be visited by SCAN; `None` for KEYS.
     wanted: Option<u64>,
     /// Whether keys of this kind are asked for at all.
     wants_strings: bool,
+    /// Whether the client wants no reply (CLIENT REPLY).
+    silent: bool,
+    /// Keys met that are not compared yet, or not to the end.
+    left: VecDeque<(OwnedValue, Comparison)>,
     found: Found,
 }
 
@@ -45,9 +67,25 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, key: &[u8], store: &Store) {
-        self.tail.bulk(key);
+    fn add(&mut self, key: Value<'_>, store: &Store) {
         self.count += 1;
+        match key {
+            Value::Blob(blob) if blob.len() > SPLICED_FROM => {
+                self.tail.value(key);
+                let end = self.tail.bytes.split_off(self.tail.blobs[0].0);
+                self.tail.blobs.clear();
+                self.spill(store);
+                if !self.tail.bytes.is_empty() {
+                    // No memory for a chunk: it waits in the buffer, in its place.
+                    self.tail.bytes.extend_from_slice(blob.bytes());
+                } else {
+                    self.full.extend(self.filling.take().map(BlobBuilder::freeze));
+                    self.full.push(blob.clone());
+                }
+                self.tail.bytes.extend_from_slice(&end);
+            }
+            key => self.tail.bulk(key.bytes()),
+        }
         if self.tail.bytes.len() >= SPILL_BYTES {
             self.spill(store);
         }
@@ -90,7 +128,7 @@ impl Found {
 impl LongOp {
     pub(super) fn keys(db: DbId, pattern: &[u8], protocol: Protocol) -> Self {
         let mut op = Self::scan(db, 0, Some(pattern), 0, true, protocol);
-        op.wanted = None;
+        op.0.wanted = None;
         op
     }
 
@@ -102,40 +140,108 @@ impl LongOp {
         wants_strings: bool,
         protocol: Protocol,
     ) -> Self {
-        Self {
+        Self(Box::new(Walk {
             db,
             cursor: ScanCursor(cursor),
+            began: false,
             pattern: pattern.map(Box::from),
             wanted: Some(count),
             wants_strings,
+            silent: false,
+            left: VecDeque::new(),
             found: Found { count: 0, full: Vec::new(), filling: None, tail: Reply::new(protocol) },
-        }
+        }))
+    }
+
+    /// The same for a client that wants no reply: the reply stays as it is. It finds nothing
+    /// and changes nothing, so its next step is its last.
+    pub(super) fn silenced(mut self) -> Self {
+        self.0.silent = true;
+        self
     }
 
     /// Goes on with a budget of entries; `true` when done, with the reply encoded.
     pub fn step(&mut self, shard: &Shard, now: Now, budget: usize, reply: &mut Reply) -> bool {
-        let Self { found, pattern, wants_strings, .. } = self;
-        let entries = self.wanted.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
-        let mut visit = |key: &[u8], _: crate::store::Value<'_>| {
-            let fits = pattern.as_ref().is_none_or(|pattern| glob::matches(pattern, key, false));
-            if fits && *wants_strings {
-                found.add(key, &shard.store);
+        let walk = &mut *self.0;
+        if walk.silent {
+            return true;
+        }
+        let mut left = Budget { entries: budget, work: budget.saturating_mul(WORK_PER_ENTRY) };
+        while left.entries > 0 && left.work > 0 {
+            if walk.compare_on(&shard.store, &mut left) && walk.is_at_end() {
+                walk.finish(reply);
+                return true;
+            }
+            if walk.left.is_empty() {
+                walk.visit_on(&shard.store, now, &mut left);
+            }
+        }
+        false
+    }
+}
+
+impl Walk {
+    /// Whether all keys asked for have been visited.
+    fn is_at_end(&self) -> bool {
+        self.began && (self.cursor == ScanCursor(0) || self.wanted == Some(0))
+    }
+
+    /// Goes on comparing what is left over; `true` when nothing is.
+    fn compare_on(&mut self, store: &Store, left: &mut Budget) -> bool {
+        let Some(pattern) = &self.pattern else { return true };
+        while let Some((key, comparison)) = self.left.front_mut() {
+            let bytes = key.as_value().bytes();
+            let Some(fits) = comparison.go_on(pattern, bytes, false, &mut left.work) else {
+                return false;
+            };
+            if fits {
+                self.found.add(key.as_value(), store);
+            }
+            self.left.pop_front();
+        }
+        true
+    }
+
+    /// Visits some more entries.
+    fn visit_on(&mut self, store: &Store, now: Now, left: &mut Budget) {
+        let wanted = self.wanted.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        let piece = left.entries.min(PIECE);
+        let Self { found, pattern, wants_strings, left: undone, .. } = self;
+        let mut visit = |key: Value<'_>, _: Value<'_>| {
+            let mut comparison = Comparison::default();
+            let fits = match pattern {
+                _ if !*wants_strings => Some(false),
+                None => Some(true),
+                Some(_) if !undone.is_empty() => None,
+                Some(pattern) => comparison.go_on(pattern, key.bytes(), false, &mut left.work),
+            };
+            match fits {
+                Some(true) => found.add(key, store),
+                Some(false) => {}
+                None => undone.push_back((key.to_owned(), comparison)),
             }
         };
-        let (next, visited) =
-            shard.store.scan(self.db, self.cursor, entries, budget, now, &mut visit);
+        let (next, visited) = store.scan(self.db, self.cursor, wanted, piece, now, &mut visit);
         self.cursor = next;
+        self.began = true;
+        left.entries = left.entries.saturating_sub(piece.max(visited));
         if let Some(wanted) = &mut self.wanted {
             *wanted = wanted.saturating_sub(visited as u64);
         }
-        let done = next == ScanCursor(0) || self.wanted == Some(0);
-        if done {
-            if self.wanted.is_some() {
-                reply.array(2);
-                reply.text(next.0);
-            }
-            self.found.put(reply);
-        }
-        done
     }
+
+    fn finish(&mut self, reply: &mut Reply) {
+        if self.wanted.is_some() {
+            reply.array(2);
+            reply.text(self.cursor.0);
+        }
+        self.found.put(reply);
+    }
+}
+
+/// What a step may still do.
+struct Budget {
+    entries: usize,
+    /// Comparisons of bytes.
+    work: usize,
 }

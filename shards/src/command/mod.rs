@@ -42,8 +42,8 @@ use crate::ids::ClientId;
 use crate::reply::Reply;
 use crate::session::{ReplyMode, Session};
 use crate::settings::Settings;
-use crate::stats::ShardStats;
-use crate::store::{Hasher, Key, Store, StoreConfig};
+use crate::stats::{Baseline, ShardStats};
+use crate::store::{Eviction, Hasher, Key, Store, StoreConfig};
 use crate::time::Now;
 
 /// Most keys evicted for one write; more wait for the next, so that no write stalls.
@@ -58,6 +58,8 @@ pub struct Shard {
     pub settings: Settings,
     /// What it counts.
     pub stats: Arc<ShardStats>,
+    /// From where INFO counts.
+    baseline: Baseline,
     hasher: Hasher,
 }
 
@@ -67,7 +69,7 @@ impl Shard {
         let config = StoreConfig { databases: settings.databases, seed, stats: stats.clone() };
         let store = Store::new(config);
         let hasher = store.hasher();
-        Self { store, settings, stats, hasher }
+        Self { store, settings, stats, baseline: Baseline::default(), hasher }
     }
 
     /// The hasher of this shard's keys.
@@ -75,19 +77,24 @@ impl Shard {
         &self.hasher
     }
 
+    /// Whether what needs memory may run: evicts until the limit holds, if there is one.
+    #[inline]
+    fn has_room(&mut self, now: Now) -> bool {
+        self.settings.maxmemory == 0 || self.make_room(now)
+    }
+
     /// Evicts until the limit holds; `false` when it does not and nothing may go.
     fn make_room(&mut self, now: Now) -> bool {
         let limit = self.settings.maxmemory;
-        if limit == 0 {
-            return true;
-        }
         for _ in 0..EVICTIONS_PER_WRITE {
             if self.store.memory_used() as u64 <= limit {
                 return true;
             }
             let (policy, samples) = (self.settings.policy, self.settings.samples);
-            if !self.store.evict_one(policy, samples.into(), now) {
-                return false;
+            match self.store.evict_one(policy, samples.into(), now) {
+                Eviction::Done => {}
+                Eviction::NoneMet => return true,
+                Eviction::NoneLeft => return false,
             }
         }
         true
@@ -161,6 +168,8 @@ pub enum Flow {
     Pending(LongOp),
 }
 
+const _: () = assert!(size_of::<Flow>() <= 16, "it travels in two registers");
+
 /// All that a command's code sees.
 pub struct Context<'a> {
     shard: &'a mut Shard,
@@ -185,8 +194,7 @@ impl<'a> Context<'a> {
     }
 
     fn count_lookup(&self, hit: bool) {
-        let stats = &self.shard.stats;
-        if hit { stats.keyspace_hits.add(1) } else { stats.keyspace_misses.add(1) }
+        self.shard.stats.count_lookup(hit);
     }
 }
 
@@ -236,30 +244,10 @@ fn carefully(
         }
         session.last_command = Some(spec);
     }
-    if refusal.is_none() && !spec.takes(args.len()) {
-        shard.stats.refused_arity.add(1);
-        refusal = Some(format!("ERR wrong number of arguments for '{}' command", spec.name));
-    }
-    if refusal.is_none() && !session.authenticated && !spec.flags.has(Flags::NO_AUTH) {
-        shard.stats.refused_unauthenticated.add(1);
-        refusal = Some("NOAUTH Authentication required.".into());
-    }
-    let flow = match (refusal, &mut session.transaction) {
-        (Some(text), _) if spec.name == "exec" => {
-            let why = text.strip_prefix("ERR ").unwrap_or(&text);
-            let text = format!("EXECABORT Transaction discarded because of: {why}");
-            transaction::forget(shard, session);
-            shard.stats.errors.add(1);
-            reply.error(text.as_bytes());
-            Flow::Done
-        }
-        (Some(text), transaction) => {
-            if let Some(transaction) = transaction {
-                transaction.refused = true;
-            }
-            shard.stats.errors.add(1);
-            shard.stats.failed_calls.of(spec).add(1);
-            reply.error(text.as_bytes());
+    let refusal = refusal.or_else(|| refusal_of(shard, session, spec, args));
+    let flow = match (refusal, &session.transaction) {
+        (Some(text), _) => {
+            refuse(shard, session, spec, &text, reply);
             Flow::Done
         }
         (None, Some(_)) if !spec.flags.has(Flags::IMMEDIATE) => {
@@ -269,14 +257,55 @@ fn carefully(
         _ => execute(shard, session, host, spec, args, now, reply, false),
     };
     match session.replies {
-        ReplyMode::On | ReplyMode::SkipNext => {}
-        ReplyMode::Off => reply.rewind(mark),
-        ReplyMode::Skip => {
-            reply.rewind(mark);
-            session.replies = ReplyMode::On;
-        }
+        ReplyMode::On | ReplyMode::SkipNext => return flow,
+        ReplyMode::Off => {}
+        ReplyMode::Skip => session.replies = ReplyMode::On,
     }
-    flow
+    reply.rewind(mark);
+    match flow {
+        Flow::Pending(op) => Flow::Pending(op.silenced()),
+        flow => flow,
+    }
+}
+
+/// Why a command may not run for this client, if it may not.
+fn refusal_of(
+    shard: &Shard,
+    session: &Session,
+    spec: &CommandSpec,
+    args: &Args<'_>,
+) -> Option<String> {
+    if !spec.takes(args.len()) {
+        shard.stats.refused_arity.add(1);
+        return Some(format!("ERR wrong number of arguments for '{}' command", spec.name));
+    }
+    if !session.authenticated && !spec.flags.has(Flags::NO_AUTH) {
+        shard.stats.refused_unauthenticated.add(1);
+        return Some("NOAUTH Authentication required.".into());
+    }
+    None
+}
+
+/// Refuses a command, and with it the transaction that it would have been part of.
+fn refuse(
+    shard: &mut Shard,
+    session: &mut Session,
+    spec: &'static CommandSpec,
+    text: &str,
+    reply: &mut Reply,
+) {
+    shard.stats.errors.add(1);
+    if spec.name == "exec" {
+        let why = text.strip_prefix("ERR ").unwrap_or(text);
+        transaction::forget(shard, session);
+        let text = format!("EXECABORT Transaction discarded because of: {why}");
+        return reply.error(text.as_bytes());
+    }
+    if let Some(transaction) = &mut session.transaction {
+        transaction.refused = true;
+    }
+    shard.stats.failed_calls.of(spec).add(1);
+    reply.error(text.as_bytes());
 }
 
 /// Runs a command that may run.
@@ -295,7 +324,8 @@ fn execute(
     let stats = &shard.stats;
     stats.commands.add(1);
     stats.calls.of(spec).add(1);
-    if spec.flags.has(Flags::DENYOOM) && shard.settings.maxmemory != 0 && !shard.make_room(now) {
+    // Within EXEC the whole transaction was admitted, and nothing is evicted amid it.
+    if !in_exec && spec.flags.has(Flags::DENYOOM) && !shard.has_room(now) {
         shard.stats.refused_out_of_memory.add(1);
         shard.stats.errors.add(1);
         shard.stats.failed_calls.of(spec).add(1);

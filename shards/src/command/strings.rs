@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
+
 use crate::store::{Expiry, Key, MAX_VALUE_BYTES, NewValue, Value};
 
 use super::expiry::{ExpiryOption, parse_expiry};
@@ -27,15 +29,11 @@ impl<'a> Context<'a> {
     }
 
     /// Looks a key up for reading and counts the hit or miss.
+    #[inline]
     fn look_up(&mut self, key: Key<'_>) -> Option<Value<'_>> {
         let touch = self.touch();
         let found = self.shard.store.get(self.session.db, key, self.now, touch);
-        let stats = &self.shard.stats;
-        if found.is_some() {
-            stats.keyspace_hits.add(1)
-        } else {
-            stats.keyspace_misses.add(1)
-        }
+        self.shard.stats.count_lookup(found.is_some());
         found
     }
 
@@ -43,12 +41,7 @@ impl<'a> Context<'a> {
     fn reply_value(&mut self, key: Key<'_>) -> bool {
         let touch = self.touch();
         let found = self.shard.store.get(self.session.db, key, self.now, touch);
-        let stats = &self.shard.stats;
-        if found.is_some() {
-            stats.keyspace_hits.add(1)
-        } else {
-            stats.keyspace_misses.add(1)
-        }
+        self.shard.stats.count_lookup(found.is_some());
         let hit = found.is_some();
         self.reply.value_or_null(found);
         hit
@@ -68,36 +61,60 @@ enum Condition<'a> {
     Equal(&'a [u8]),
 }
 
-pub(super) fn set(c: &mut Context<'_>) -> Done {
-    if c.args.len() == 3 {
-        c.put(c.key(1), c.new_value(2), Expiry::Never)?;
-        c.reply.ok();
-        return Ok(());
+impl Condition<'_> {
+    fn holds(&self, old: Option<Value<'_>>) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Missing => old.is_none(),
+            Self::Present => old.is_some(),
+            Self::Equal(wanted) => old.is_some_and(|old| old.bytes() == *wanted),
+        }
     }
-    let (mut condition, mut expiry, mut get) = (Condition::Always, None, false);
+}
+
+/// What SET was asked for beyond key and value.
+struct SetOptions<'a> {
+    condition: Condition<'a>,
+    expiry: Option<ExpiryOption>,
+    get: bool,
+}
+
+fn set_options<'a>(c: &Context<'a>) -> Result<SetOptions<'a>, CommandError> {
+    let mut set = SetOptions { condition: Condition::Always, expiry: None, get: false };
     let mut n = 3;
     while let Some(word) = c.args.get(n) {
         let next = c.args.get(n + 1);
-        let fresh = matches!(condition, Condition::Always);
+        let fresh = matches!(set.condition, Condition::Always);
         if word.eq_ignore_ascii_case(b"nx") && fresh {
-            condition = Condition::Missing;
+            set.condition = Condition::Missing;
         } else if word.eq_ignore_ascii_case(b"xx") && fresh {
-            condition = Condition::Present;
-        } else if word.eq_ignore_ascii_case(b"ifeq") && fresh && next.is_some() {
-            condition = Condition::Equal(c.args.at(n + 1));
+            set.condition = Condition::Present;
+        } else if let (true, true, Some(wanted)) = (word.eq_ignore_ascii_case(b"ifeq"), fresh, next)
+        {
+            set.condition = Condition::Equal(wanted);
             n += 1;
         } else if word.eq_ignore_ascii_case(b"get") {
-            get = true;
-        } else if word.eq_ignore_ascii_case(b"keepttl") && expiry.is_none() {
-            expiry = Some(ExpiryOption::Keep);
-        } else if let (Some(kind), Some(_), None) = (ExpiryOption::of(word), next, &expiry) {
-            expiry = Some(kind(n + 1));
+            set.get = true;
+        } else if word.eq_ignore_ascii_case(b"keepttl") && set.expiry.is_none() {
+            set.expiry = Some(ExpiryOption::Keep);
+        } else if let (Some(kind), Some(_), None) = (ExpiryOption::of(word), next, &set.expiry) {
+            set.expiry = Some(kind(n + 1));
             n += 1;
         } else {
             return Err(CommandError::Syntax);
         }
         n += 1;
     }
+    Ok(set)
+}
+
+pub(super) fn set(c: &mut Context<'_>) -> Done {
+    if c.args.len() == 3 {
+        c.put(c.key(1), c.new_value(2), Expiry::Never)?;
+        c.reply.ok();
+        return Ok(());
+    }
+    let SetOptions { condition, expiry, get } = set_options(c)?;
     let expiry = match expiry {
         None => Expiry::Never,
         Some(ExpiryOption::Keep) => Expiry::Keep,
@@ -107,33 +124,19 @@ pub(super) fn set(c: &mut Context<'_>) -> Done {
     let (db, now, touch) = (c.session.db, c.now, c.touch());
     let mark = c.reply.mark();
     let old = c.shard.store.get(db, key, now, touch);
-    let holds = match condition {
-        Condition::Always => true,
-        Condition::Missing => old.is_none(),
-        Condition::Present => old.is_some(),
-        Condition::Equal(wanted) => old.is_some_and(|old| old.bytes() == wanted),
-    };
+    let (holds, hit) = (condition.holds(old), old.is_some());
     if get {
-        let stats = &c.shard.stats;
-        if old.is_some() {
-            stats.keyspace_hits.add(1)
-        } else {
-            stats.keyspace_misses.add(1)
-        }
         c.reply.value_or_null(old);
+        c.count_lookup(hit);
     }
-    if !holds {
-        if !get {
-            c.reply.null();
-        }
-        return Ok(());
-    }
-    if let Err(error) = write_or_drop(c, key, 2, expiry) {
+    if holds && let Err(error) = write_or_drop(c, key, 2, expiry) {
         c.reply.rewind(mark);
         return Err(error);
     }
-    if !get {
-        c.reply.ok();
+    match (get, holds) {
+        (true, _) => {}
+        (false, true) => c.reply.ok(),
+        (false, false) => c.reply.null(),
     }
     Ok(())
 }
@@ -299,22 +302,25 @@ pub(super) fn getrange(c: &mut Context<'_>) -> Done {
     let key = c.key(1);
     let touch = c.touch();
     let found = c.shard.store.get(c.session.db, key, c.now, touch);
-    c.reply.bulk(found.map_or(b"", |value| range(value.bytes(), from, to)));
+    match found {
+        Some(value) => c.reply.part(value, range(value.bytes().len(), from, to)),
+        None => c.reply.bulk(b""),
+    }
     let hit = found.is_some();
     c.count_lookup(hit);
     Ok(())
 }
 
-/// From `from` to `to`, both included; negative ones count from the end.
-fn range(bytes: &[u8], from: i64, to: i64) -> &[u8] {
-    let len = bytes.len() as i64;
+/// From `from` to `to` of so many bytes, both included; negative ones count from the end.
+fn range(len: usize, from: i64, to: i64) -> Range<usize> {
+    let len = len as i64;
     if from < 0 && to < 0 && from > to {
-        return b"";
+        return 0..0;
     }
     let from = if from < 0 { (len.saturating_add(from)).max(0) } else { from };
     let to = if to < 0 { (len.saturating_add(to)).max(0) } else { to.min(len - 1) };
     if from > to || len == 0 {
-        return b"";
+        return 0..0;
     }
-    &bytes[from as usize..=to as usize]
+    from as usize..to as usize + 1
 }

@@ -283,7 +283,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         .is(Group::Transactions, &[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::FAST, Flags::ALLOW_BUSY, Flags::IMMEDIATE], Keys::NONE)
         .doc("2.0.0", "O(N) in the number of watched keys", "Drops a transaction."),
     command("exec", 1, "", transaction::exec)
-        .is(Group::Transactions, &[Flags::SKIP_SLOWLOG, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::LONG, Flags::IMMEDIATE], Keys::NONE)
+        .is(Group::Transactions, &[Flags::SKIP_SLOWLOG, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::IMMEDIATE], Keys::NONE)
         .doc("1.2.0", "That of the commands in it", "Executes a transaction, unless a watched key has changed."),
     command("multi", 1, "", transaction::multi)
         .is(Group::Transactions, &[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::FAST, Flags::NO_MULTI, Flags::ALLOW_BUSY], Keys::NONE)
@@ -420,7 +420,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         .doc("1.0.0", "O(N) in the number of connections", "Tells of the server."),
     command("swapdb", 3, "<index1> <index2>", keys::swapdb)
         .is(Group::Server, &[Flags::WRITE, Flags::FAST, Flags::DANGEROUS, Flags::KEYSPACE], Keys::NONE)
-        .doc("4.0.0", "O(1), and O(N) in the number of slots with expiring keys", "Swaps two databases."),
+        .doc("4.0.0", "O(1), and O(N) in the number of keys watched", "Swaps two databases."),
     command("time", 1, "", admin::time)
         .is(Group::Server, &[Flags::LOADING, Flags::STALE, Flags::FAST], Keys::NONE)
         .tips(&["nondeterministic_output"])

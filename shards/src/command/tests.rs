@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::ids::DbId;
 use crate::reply::Protocol;
 use crate::settings::Settings;
+use crate::store::EvictionPolicy;
 use crate::time::Nanos;
 
 /// A node with nobody else on it.
@@ -57,6 +59,8 @@ struct Client {
     session: Session,
     other: Session,
     now: Now,
+    /// Of the last operation that took some.
+    steps: usize,
 }
 
 impl Client {
@@ -68,11 +72,17 @@ impl Client {
             session: Session::new(ClientId(1), open, now),
             other: Session::new(ClientId(2), open, now),
             now,
+            steps: 0,
         }
     }
 
     /// Executes a line of words; `\_` is a space within one, `\e` nothing.
     fn say(&mut self, line: &str) -> String {
+        let reply = whole(&self.reply(line));
+        String::from_utf8_lossy(&reply).replace("\r\n", " ").trim_end().to_string()
+    }
+
+    fn reply(&mut self, line: &str) -> Reply {
         let (line, other) = match line.strip_prefix("other: ") {
             Some(line) => (line, true),
             None => (line, false),
@@ -80,7 +90,11 @@ impl Client {
         let words: Vec<String> =
             line.split(' ').map(|w| w.replace("\\_", " ").replace("\\e", "")).collect();
         let parts: Vec<&[u8]> = words.iter().map(|w| w.as_bytes()).collect();
-        let args = OwnedArgs::of(&parts);
+        self.run(&parts, other)
+    }
+
+    fn run(&mut self, parts: &[&[u8]], other: bool) -> Reply {
+        let args = OwnedArgs::of(parts);
         let session = if other { &mut self.other } else { &mut self.session };
         let mut reply = Reply::new(session.protocol);
         let flow = dispatch(
@@ -93,17 +107,25 @@ impl Client {
             &mut reply,
         );
         if let Flow::Pending(mut op) = flow {
-            while !op.step(&self.shard, self.now, 7, &mut reply) {}
+            self.steps = 1;
+            while !op.step(&self.shard, self.now, 7, &mut reply) {
+                self.steps += 1;
+            }
         }
-        let (mut whole, mut from) = (Vec::new(), 0);
-        for (at, blob) in &reply.blobs {
-            whole.extend_from_slice(&reply.bytes[from..*at]);
-            whole.extend_from_slice(blob.bytes());
-            from = *at;
-        }
-        whole.extend_from_slice(&reply.bytes[from..]);
-        String::from_utf8_lossy(&whole).replace("\r\n", " ").trim_end().to_string()
+        reply
     }
+}
+
+/// The bytes of a reply with its long values in their places.
+fn whole(reply: &Reply) -> Vec<u8> {
+    let (mut whole, mut from) = (Vec::new(), 0);
+    for (at, blob) in &reply.blobs {
+        whole.extend_from_slice(&reply.bytes[from..*at]);
+        whole.extend_from_slice(blob.bytes());
+        from = *at;
+    }
+    whole.extend_from_slice(&reply.bytes[from..]);
+    whole
 }
 
 /// Runs lines of `command => reply`; `pass MS` lets time go by.
@@ -344,6 +366,49 @@ fn scanning() {
 }
 
 #[test]
+fn long_keys_and_patterns_are_compared_in_steps() {
+    let mut client = Client::new(Settings::default());
+    let long = "a".repeat(200_000);
+    for key in [&long, "short", &format!("{long}b"), &"a".repeat(3_000)] {
+        client.say(&format!("SET {key} v"));
+    }
+    assert_eq!(client.say("KEYS *a*a*a*c"), "*0");
+    assert!(client.steps > 400_000 / (7 * 256), "{} steps for what has to be read", client.steps);
+    assert_eq!(client.say("KEYS *a*b"), format!("*1 $200001 {long}b"));
+    let all = client.reply("SCAN 0 COUNT 100 MATCH [as]*");
+    assert_eq!(all.blobs.len(), 4, "long keys are sent from where they lie, others between");
+    let all = String::from_utf8(whole(&all)).unwrap();
+    assert!(all.starts_with("*2\r\n$1\r\n0\r\n*4\r\n$") && all.len() < 403_200, "{}", all.len());
+    for key in [&long, "short", &format!("{long}b"), &"a".repeat(3_000)] {
+        assert!(all.contains(&format!("\r\n${}\r\n{key}\r\n", key.len())));
+    }
+    let pattern = "[a]".repeat(30_000);
+    let refusal = "-ERR the pattern is too long: at most 64 KiB";
+    for command in ["KEYS", "SCAN 0 MATCH", "CONFIG GET", "COMMAND LIST FILTERBY PATTERN"] {
+        assert_eq!(client.say(&format!("{command} {pattern}")), refusal);
+    }
+    assert_eq!(client.shard.stats.refused_pattern_size.get(), 4);
+}
+
+#[test]
+fn a_random_key_is_found_among_expired_ones_or_is_one_that_just_was() {
+    let mut client = Client::new(Settings::default());
+    (0..20_000).for_each(|n| assert_eq!(client.say(&format!("SET k{n} v PX 5")), "+OK"));
+    client.now.wall_us += 10_000;
+    assert!(client.say("RANDOMKEY").contains(" k"));
+    let removed = client.shard.stats.expired_keys.get();
+    assert!((1..2_000).contains(&removed), "what was met, and no more: {removed}");
+    client.say("FLUSHALL");
+    assert_eq!(client.say("RANDOMKEY"), "$-1");
+    assert_eq!(client.say("SET k v PX 5"), "+OK");
+    assert_eq!(client.say("SET l v"), "+OK");
+    client.now.wall_us += 10_000;
+    for _ in 0..10 {
+        assert_eq!(client.say("RANDOMKEY"), "$1 l");
+    }
+}
+
+#[test]
 fn transactions() {
     check(
         "MULTI => +OK
@@ -468,6 +533,55 @@ fn settings() {
 }
 
 #[test]
+fn a_password_is_any_bytes_and_not_taken_away_beyond_loopback() {
+    let mut client = Client::new(Settings::default());
+    let password: &[u8] = b"\xff\x00\xfe secret";
+    let reply = client.run(&[b"CONFIG", b"SET", b"requirepass", password], false);
+    assert_eq!(whole(&reply), b"+OK\r\n");
+    let reply = client.run(&[b"CONFIG", b"GET", b"requirepass"], false);
+    assert!(whole(&reply).ends_with(b"\r\n\xff\x00\xfe secret\r\n"));
+    client.session.authenticated = false;
+    assert_eq!(whole(&client.run(&[b"AUTH", password], false)), b"+OK\r\n");
+    assert_eq!(client.say("CONFIG SET requirepass \\e"), "+OK");
+    for (bind, loopback) in [("127.0.0.1", true), ("::1 127.3.4.5", true), ("0.0.0.0", false)] {
+        client.shard.settings.bind = bind.into();
+        client.say("CONFIG SET requirepass secret");
+        let refusal = "-ERR CONFIG SET failed (possibly related to argument 'requirepass') - a \
+                       node that listens beyond loopback needs a password";
+        let expect = if loopback { "+OK" } else { refusal };
+        assert_eq!(client.say("CONFIG SET timeout 5 requirepass \\e"), expect, "{bind}");
+        assert_eq!(client.shard.settings.requirepass.is_empty(), loopback);
+        assert_eq!(client.say("CONFIG SET timeout 0"), "+OK");
+    }
+}
+
+#[test]
+fn starting_counts_anew_takes_nothing_from_the_counters() {
+    let mut client = Client::new(Settings::default());
+    let info = |client: &mut Client, name: &str| {
+        let text = client.say("INFO everything");
+        let line = text.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix(':'));
+        line.map(str::to_owned)
+    };
+    (0..5).for_each(|_| assert_eq!(client.say("GET none"), "$-1"));
+    client.say("GET");
+    assert_eq!(info(&mut client, "keyspace_misses").as_deref(), Some("5"));
+    assert_eq!(info(&mut client, "total_connections_received").as_deref(), Some("1"));
+    assert_eq!(info(&mut client, "cmdstat_get").as_deref(), Some("calls=5,failed_calls=1"));
+    assert_eq!(client.say("CONFIG RESETSTAT"), "+OK");
+    for name in ["keyspace_misses", "total_connections_received", "total_error_replies"] {
+        assert_eq!(info(&mut client, name).as_deref(), Some("0"), "{name}");
+    }
+    assert_eq!(info(&mut client, "cmdstat_get"), None);
+    client.say("GET none");
+    assert_eq!(info(&mut client, "keyspace_misses").as_deref(), Some("1"));
+    let stats = &client.shard.stats;
+    assert_eq!((stats.keyspace_misses.get(), stats.errors.get()), (6, 1));
+    let get = lookup(b"get").unwrap();
+    assert_eq!((stats.calls.of(get).get(), stats.failed_calls.of(get).get()), (6, 1));
+}
+
+#[test]
 fn memory_limits() {
     let settings = Settings { maxmemory: 1 << 20, ..Settings::default() };
     let mut client = Client::new(settings);
@@ -485,6 +599,193 @@ fn memory_limits() {
     assert!(client.shard.stats.evicted_keys.get() > 900);
     assert!(client.shard.store.memory_used() < (1 << 20) + 20_000);
     assert_eq!(client.say("GET k1999").len(), 1_006);
+}
+
+/// A cache with a limit in MiB, and a value of so many bytes.
+fn limited(mib: u64, policy: EvictionPolicy) -> Client {
+    Client::new(Settings { maxmemory: mib << 20, policy, ..Settings::default() })
+}
+
+#[test]
+fn memory_on_its_way_back_counts_against_nothing() {
+    let mut client = limited(8, EvictionPolicy::AllKeysLru);
+    for n in 0..1_000 {
+        client.say(&format!("SET k{n} {}", "v".repeat(10_000)));
+    }
+    let evicted = client.shard.stats.evicted_keys.get();
+    assert!(evicted > 0, "full");
+    assert_eq!(client.say("FLUSHALL"), "+OK");
+    assert_eq!(client.say("SET a 1"), "+OK");
+    assert_eq!(client.say("SET b 2"), "+OK");
+    assert_eq!(client.say("MGET a b"), "*2 $1 1 $1 2");
+    assert_eq!(client.shard.stats.evicted_keys.get(), evicted);
+
+    let mut client = limited(8, EvictionPolicy::NoEviction);
+    assert_eq!(client.say(&format!("SET big {}", "v".repeat(9 << 20))), "+OK");
+    assert!(client.say("SET x 1").starts_with("-OOM"));
+    assert_eq!(client.say("DEL big"), ":1");
+    assert_eq!(client.say("SET x 1"), "+OK");
+}
+
+#[test]
+fn a_long_value_that_goes_makes_room_at_once() {
+    let mut client = limited(8, EvictionPolicy::AllKeysLru);
+    for n in 0..4 {
+        client.say(&format!("SETRANGE long{n} {} x", 3 << 20));
+        client.shard.settings.maxmemory = u64::MAX;
+    }
+    client.now.mono.0 += 60_000_000_000;
+    (0..70).for_each(|n| assert_eq!(client.say(&format!("SET k{n} v")), "+OK"));
+    (client.shard.settings.maxmemory, client.shard.settings.samples) = (8 << 20, 64);
+    assert_eq!(client.say("SET one more"), "+OK");
+    assert_eq!(client.shard.stats.evicted_keys.get(), 2, "of 12 MiB so many are too much");
+}
+
+#[test]
+fn nothing_is_evicted_within_a_transaction() {
+    let mut client = limited(1, EvictionPolicy::AllKeysLru);
+    (0..90).for_each(|n| assert_eq!(client.say(&format!("SET k{n} {}", "v".repeat(8_000))), "+OK"));
+    client.say("MULTI");
+    for n in 0..90 {
+        assert_eq!(client.say(&format!("SET t{n} {}", "v".repeat(8_000))), "+QUEUED");
+    }
+    assert_eq!(client.shard.stats.evicted_keys.get(), 0);
+    assert_eq!(client.say("EXEC").matches("+OK").count(), 90);
+    assert_eq!(client.shard.stats.evicted_keys.get(), 0);
+    assert_eq!(client.say("SET x 1"), "+OK");
+    assert!(client.shard.stats.evicted_keys.get() > 0);
+}
+
+#[test]
+fn a_transaction_that_may_need_memory_is_refused_whole() {
+    let mut client = limited(1, EvictionPolicy::NoEviction);
+    for line in ["MULTI", "GET a", "SET a 1", "SET b 2"] {
+        client.say(line);
+    }
+    client.say(&format!("other: SET big {}", "v".repeat(2 << 20)));
+    assert_eq!(
+        client.say("EXEC"),
+        "-EXECABORT Transaction discarded because of: OOM command not allowed when used memory \
+         > 'maxmemory'."
+    );
+    assert_eq!(client.say("EXISTS a b"), ":0");
+    assert_eq!(client.say("EXEC"), "-ERR EXEC without MULTI");
+    client.shard.settings.maxmemory = 0;
+    for line in ["WATCH a", "MULTI", "SET a 1", "other: SET a 2"] {
+        client.say(line);
+    }
+    client.shard.settings.maxmemory = 1;
+    assert_eq!(client.say("EXEC"), "*-1", "a broken watch comes first");
+    for line in ["MULTI", "GET a"] {
+        client.say(line);
+    }
+    assert_eq!(client.say("EXEC"), "*1 $1 2", "reading needs none");
+}
+
+#[test]
+fn a_transaction_counts_all_that_its_queue_takes() {
+    let ping = OwnedArgs::of(&[b"PING"]);
+    assert!(ping.memory() >= 64, "two allocations, not {}", ping.memory());
+    let mut client = Client::new(Settings::default());
+    client.say("MULTI");
+    (0..1_000).for_each(|_| assert_eq!(client.say("PING"), "+QUEUED"));
+    let taken = client.session.transaction.as_ref().unwrap().memory();
+    assert!((136_000..250_000).contains(&taken), "{taken}");
+    client.session.transaction.as_mut().unwrap().bytes = transaction::MAX_QUEUED_BYTES;
+    let refused = "-ERR the transaction is too large: at most 1 GiB may be queued";
+    assert_eq!(client.say("PING"), refused);
+    assert_eq!(client.shard.stats.refused_transaction_size.get(), 1);
+    assert_eq!(client.say("EXEC"), "-EXECABORT Transaction discarded because of previous errors.");
+}
+
+#[test]
+fn renaming_and_copying_share_a_long_value() {
+    let mut client = Client::new(Settings::default());
+    client.say(&format!("SET a {}", "v".repeat(2 << 20)));
+    client.say("APPEND a x");
+    let place = |client: &mut Client, key: &str| {
+        let (key, now) = (client.shard.hasher.key(key.as_bytes()), client.now);
+        let value = client.shard.store.get(DbId(0), key, now, false);
+        value.map(|value| value.bytes().as_ptr())
+    };
+    let before = place(&mut client, "a");
+    assert_eq!(client.say("RENAME a b"), "+OK");
+    assert_eq!(client.say("COPY b c"), ":1");
+    assert!(before.is_some() && before == place(&mut client, "b"));
+    assert_eq!(before, place(&mut client, "c"));
+    for (key, len) in [("b", (2 << 20) + 1), ("c", (2 << 20) + 1)] {
+        assert_eq!(client.say(&format!("OBJECT ENCODING {key}")), "$3 raw");
+        assert_eq!(client.say(&format!("STRLEN {key}")), format!(":{len}"));
+    }
+    assert_eq!(client.say("APPEND b yy"), format!(":{}", (2 << 20) + 3));
+    assert_eq!(client.say("STRLEN c"), format!(":{}", (2 << 20) + 1), "its own value since");
+    client.say("SETRANGE s 0 12");
+    assert_eq!(client.say("OBJECT ENCODING s"), "$3 raw");
+    client.say("RENAME s t");
+    assert_eq!(client.say("OBJECT ENCODING t"), "$3 raw", "the mark goes along");
+}
+
+#[test]
+fn a_long_range_is_sent_from_where_it_lies() {
+    let mut client = Client::new(Settings::default());
+    let value: String = (0..1 << 18).map(|n: u32| char::from(b'a' + (n % 23) as u8)).collect();
+    client.say(&format!("SET k {value}"));
+    for (from, to) in [(0, 99_999), (7, 70_006), (-100_000, -2), (5, 9)] {
+        let reply = client.reply(&format!("GETRANGE k {from} {to}"));
+        let len = value.len() as i64;
+        let at = |n: i64| if n < 0 { (len + n) as usize } else { n as usize };
+        let expect = &value[at(from)..=at(to)];
+        assert_eq!(whole(&reply), format!("${}\r\n{expect}\r\n", expect.len()).as_bytes());
+        let long = expect.len() > 64 << 10;
+        assert_eq!((reply.blobs.len(), reply.bytes.len() < 100), (long.into(), true));
+    }
+}
+
+#[test]
+fn taking_away_no_expiry_breaks_no_watch() {
+    check(
+        "SET k v => +OK
+         WATCH k => +OK
+         other: GETEX k PERSIST => $1 v
+         other: PERSIST k => :0
+         MULTI => +OK
+         EXEC => *0
+         SET k v EX 100 => +OK
+         WATCH k => +OK
+         other: GETEX k PERSIST => $1 v
+         MULTI => +OK
+         EXEC => *-1",
+    );
+}
+
+#[test]
+fn watching_very_many_keys_takes_no_longer_for_each() {
+    let mut client = Client::new(Settings::default());
+    let keys: String = (0..100_000).map(|n| format!(" k{n}")).collect();
+    let started = std::time::Instant::now();
+    for who in ["", "other: "] {
+        assert_eq!(client.say(&format!("{who}WATCH{keys}")), "+OK");
+        assert_eq!(client.say(&format!("{who}WATCH{keys}")), "+OK");
+    }
+    assert_eq!(client.session.watched.len(), 100_000);
+    assert_eq!(client.say("SET k77777 v"), "+OK");
+    for who in ["", "other: "] {
+        client.say(&format!("{who}MULTI"));
+        assert_eq!(client.say(&format!("{who}EXEC")), "*-1");
+    }
+    assert!(started.elapsed().as_secs() < 5);
+}
+
+#[test]
+fn silence_holds_for_long_operations() {
+    let mut client = Client::new(Settings::default());
+    (0..5_000).for_each(|n| assert_eq!(client.say(&format!("SET k{n} v")), "+OK"));
+    assert_eq!(client.say("CLIENT REPLY SKIP"), "");
+    assert!(client.say("KEYS *").is_empty());
+    assert_eq!(client.say("PING"), "+PONG");
+    assert_eq!(client.say("CLIENT REPLY OFF"), "");
+    assert!(client.say("SCAN 0 COUNT 100000").is_empty());
+    assert_eq!(client.say("CLIENT REPLY ON"), "+OK");
 }
 
 #[test]

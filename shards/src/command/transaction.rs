@@ -10,7 +10,7 @@ use super::{Args, CommandError, CommandSpec, Context, Flags, Flow, Shard, execut
 
 type Done = Result<(), CommandError>;
 
-/// Bytes that one transaction may queue.
+/// Bytes that one transaction may queue, with their administration.
 pub(super) const MAX_QUEUED_BYTES: usize = 1 << 30;
 
 /// Queues a command between MULTI and EXEC.
@@ -23,7 +23,7 @@ pub(super) fn queue(
     reply: &mut Reply,
 ) {
     let Some(transaction) = &mut session.transaction else { return };
-    let stats = shard.stats.clone();
+    let (stats, queued) = (shard.stats.clone(), transaction.memory());
     let mut refuse = |text: String| {
         transaction.refused = true;
         stats.errors.add(1);
@@ -32,12 +32,13 @@ pub(super) fn queue(
     if spec.flags.has(Flags::NO_MULTI) {
         return refuse(format!("ERR Command '{}' not allowed inside a transaction", spec.name));
     }
-    if spec.flags.has(Flags::DENYOOM) && shard.settings.maxmemory != 0 && !shard.make_room(now) {
+    if spec.flags.has(Flags::DENYOOM) && !shard.has_room(now) {
         shard.stats.refused_out_of_memory.add(1);
         return refuse(CommandError::OutOfMemory.text());
     }
     let args = args.to_owned();
-    if transaction.bytes + args.memory() > MAX_QUEUED_BYTES {
+    if queued + args.memory() > MAX_QUEUED_BYTES {
+        shard.stats.refused_transaction_size.add(1);
         return refuse("ERR the transaction is too large: at most 1 GiB may be queued".into());
     }
     transaction.bytes += args.memory();
@@ -78,9 +79,7 @@ pub(super) fn watch(c: &mut Context<'_>) -> Done {
         let (key, db) = (c.key(n), c.session.db);
         // A key that has expired by now is watched as the missing one it is.
         c.shard.store.entry(db, key, c.now);
-        c.shard.store.watches.watch(c.session.id, db, key);
-        let known = c.session.watched.iter().any(|(d, k)| *d == db && **k == *key.bytes);
-        if !known {
+        if c.shard.store.watches.watch(c.session.id, db, key) {
             c.session.watched.push((db, key.bytes.into()));
         }
     }
@@ -114,6 +113,14 @@ pub(super) fn exec(c: &mut Context<'_>) -> Done {
         c.shard.stats.transactions_broken.add(1);
         c.reply.null_array();
         return Ok(());
+    }
+    // Whether there is memory is decided once, before any of it; nothing is evicted amid it.
+    let needs_memory = transaction.queue.iter().any(|(spec, _)| spec.flags.has(Flags::DENYOOM));
+    if needs_memory && !c.shard.has_room(c.now) {
+        c.shard.stats.refused_out_of_memory.add(1);
+        let why = CommandError::OutOfMemory.text();
+        let text = format!("EXECABORT Transaction discarded because of: {why}");
+        return Err(CommandError::Other(text));
     }
     c.reply.array(transaction.queue.len());
     for (spec, args) in &transaction.queue {

@@ -1,21 +1,32 @@
 //! Long values: contiguous bytes shared by the store and the replies that carry them.
 //!
 //! A blob is counted by reference within its shard's thread (`Rc`, so it is not `Send`).
-//! Its memory is never released where the last reference drops, which may be amid a
-//! request: it goes to the store's [`Graveyard`], which gives it back in small steps.
+//! It counts as memory what has been written, from the moment it is: not what was claimed.
+//! Its mapping is never released where the last reference drops, which may be amid a
+//! request: it goes to the store's [`Memory`], which gives it back in small steps.
 //! Unsafe because long blobs are mappings of their own, read as slices.
 #![allow(unsafe_code)]
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fmt;
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::mapping::Mapping;
-use super::slab::LOC_BITS;
-use super::{OutOfMemory, Serial};
+use super::memory::Memory;
+use super::{MAX_VALUE_BYTES, OutOfMemory};
 
 /// Blobs longer than this have a mapping of their own.
 const MAPPED_FROM: usize = 1 << 20;
+
+/// A value that grows has a mapping of its own from this length on: moving it there, which
+/// happens once, takes about 100 us.
+const GROWS_TO: usize = 256 << 10;
+/// From this length on a value that grows gets address space for the longest value, which
+/// costs nothing but numbers: moving a mapping takes 3 us a MiB, so it is moved once.
+const ROOMY_FROM: usize = 16 << 20;
+
+const _: () = assert!(MAX_VALUE_BYTES <= u32::MAX as usize, "a length fits a view");
 
 /// A mapping of which the first bytes have been written.
 #[derive(Debug)]
@@ -24,20 +35,53 @@ struct Region {
     len: usize,
 }
 
+impl Region {
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: the first `len` bytes are written (or zero as they came), who writes
+        // them has the region to himself, and the mapping lives as long as it.
+        unsafe { std::slice::from_raw_parts(self.memory.start().as_ptr(), self.len) }
+    }
+
+    /// Makes it `len` bytes long; what is new is zero, as it came.
+    fn resize(&mut self, len: usize) -> &mut [u8] {
+        assert!(len <= self.memory.bytes(), "past the capacity");
+        self.len = len;
+        // SAFETY: within the mapping by the assertion; `&mut self` keeps everybody else out.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.start().as_ptr(), len) }
+    }
+}
+
 enum Storage {
     Heap(Vec<u8>),
     Mapped(Region),
 }
 
 impl Storage {
+    /// Room for `capacity` bytes: address space only, no memory until they are written.
+    fn new(capacity: usize) -> Result<Self, OutOfMemory> {
+        if capacity > MAPPED_FROM {
+            return Self::mapped(capacity);
+        }
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(capacity).map_err(|_| OutOfMemory)?;
+        Ok(Self::Heap(bytes))
+    }
+
+    fn mapped(capacity: usize) -> Result<Self, OutOfMemory> {
+        Ok(Self::Mapped(Region { memory: Mapping::new(capacity)?, len: 0 }))
+    }
+
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Heap(bytes) => bytes,
-            // SAFETY: the first `len` bytes were written by the builder, nobody writes
-            // any more, and the mapping lives until the graveyard unmaps it.
-            Self::Mapped(region) => unsafe {
-                std::slice::from_raw_parts(region.memory.start().as_ptr(), region.len)
-            },
+            Self::Mapped(region) => region.bytes(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Heap(bytes) => bytes.len(),
+            Self::Mapped(region) => region.len,
         }
     }
 
@@ -49,126 +93,130 @@ impl Storage {
         }
     }
 
-    fn memory(&self) -> usize {
+    /// Makes room for `len` bytes and more, so that a value which grows bit by bit is moved
+    /// but a few times. A mapping grows without being copied.
+    fn make_room(&mut self, len: usize) -> Result<(), OutOfMemory> {
+        if len <= self.room() {
+            return Ok(());
+        }
+        let room = if len < ROOMY_FROM { len * 2 } else { MAX_VALUE_BYTES.max(len) };
         match self {
-            Self::Heap(bytes) => bytes.capacity(),
-            Self::Mapped(region) => region.len,
+            Self::Mapped(region) => {
+                region.memory.grow(room).or_else(|_| region.memory.grow(len))?;
+            }
+            Self::Heap(bytes) if room <= GROWS_TO => {
+                bytes.try_reserve_exact(room - bytes.len()).map_err(|_| OutOfMemory)?;
+            }
+            Self::Heap(bytes) => {
+                let mut moved = Self::mapped(room)?;
+                moved.resize(bytes.len()).copy_from_slice(bytes);
+                *self = moved;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes it `len` bytes long, for which there must be room; what is new is zero.
+    fn resize(&mut self, len: usize) -> &mut [u8] {
+        match self {
+            Self::Heap(bytes) => {
+                assert!(len <= bytes.capacity(), "past the capacity");
+                bytes.resize(len, 0);
+                bytes
+            }
+            Self::Mapped(region) => region.resize(len),
         }
     }
 }
 
-/// Where the memory of dead blobs waits to be released, and what all blobs hold.
-#[derive(Debug, Default)]
-pub(super) struct Graveyard {
-    dead: RefCell<Vec<Region>>,
-    memory: std::cell::Cell<usize>,
-    /// Entries moved or removed so far, over all databases of a store.
-    moves: std::cell::Cell<u64>,
-    serial: std::cell::Cell<u32>,
-}
-
-impl Graveyard {
-    /// Bytes held by blobs, living and dead.
-    pub(super) fn memory(&self) -> usize {
-        self.memory.get()
-    }
-
-    /// The next serial number of a database's content.
-    pub(super) fn next_serial(&self) -> Serial {
-        let serial = self.serial.get();
-        self.serial.set((serial + 1) % (1 << (u64::BITS - LOC_BITS)));
-        Serial(serial)
-    }
-
-    /// How often an entry was moved or removed.
-    #[inline]
-    pub(super) fn moves(&self) -> u64 {
-        self.moves.get()
-    }
-
-    /// An entry was moved or removed, or databases have changed places.
-    #[inline]
-    pub(super) fn note_move(&self) {
-        self.moves.set(self.moves.get() + 1);
-    }
-
-    /// Gives one step's worth back; `true` while there is more.
-    pub(super) fn release_step(&self) -> bool {
-        let mut dead = self.dead.borrow_mut();
-        let Some(region) = dead.last_mut() else { return false };
-        let more = region.memory.release_step();
-        let len = region.len.min(region.memory.bytes());
-        self.memory.set(self.memory.get() - (region.len - len));
-        region.len = len;
-        if !more {
-            dead.pop();
-        }
-        !dead.is_empty()
-    }
-}
-
+/// What all references to a blob share.
 struct Body {
     storage: Storage,
-    graveyard: Rc<Graveyard>,
+    /// Entries of databases that hold it; each of them is charged for it.
+    keepers: Cell<u32>,
+    memory: Rc<Memory>,
 }
 
 impl Drop for Body {
     fn drop(&mut self) {
-        match std::mem::replace(&mut self.storage, Storage::Heap(Vec::new())) {
-            Storage::Heap(bytes) => {
-                self.graveyard.memory.set(self.graveyard.memory.get() - bytes.capacity());
-            }
-            Storage::Mapped(region) => self.graveyard.dead.borrow_mut().push(region),
+        self.memory.shrink(self.storage.len());
+        let storage = std::mem::replace(&mut self.storage, Storage::Heap(Vec::new()));
+        if let Storage::Mapped(region) = storage {
+            self.memory.bury(region.memory, region.len);
         }
     }
 }
 
-/// A long value. Cloning shares it.
+/// A long value, or part of one. Cloning shares it.
 #[derive(Clone)]
-pub struct Blob(Rc<Body>);
+pub struct Blob {
+    body: Rc<Body>,
+    start: u32,
+    len: u32,
+}
 
 impl Blob {
     /// The value.
     pub fn bytes(&self) -> &[u8] {
-        self.0.storage.bytes()
+        &self.body.storage.bytes()[self.start as usize..][..self.len as usize]
     }
 
     /// Its length.
     pub fn len(&self) -> usize {
-        self.bytes().len()
+        self.len as usize
     }
 
     /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len == 0
     }
 
-    /// Writes into the value where it lies, if nobody else holds it and there is room;
-    /// zeroes fill a gap. Returns the new length.
-    pub(super) fn write_in_place(&mut self, offset: usize, bytes: &[u8]) -> Option<usize> {
-        let body = Rc::get_mut(&mut self.0)?;
-        let old = body.storage.bytes().len();
+    /// Part of it, from where it lies.
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        assert!(range.start <= range.end && range.end <= self.len(), "a part of the value");
+        let (start, len) = (self.start + range.start as u32, range.len() as u32);
+        Self { body: self.body.clone(), start, len }
+    }
+
+    /// An entry of a database holds it from now on, and is charged for it. Until the first
+    /// does, it is charged to nobody but counts.
+    pub(super) fn keep(&self) {
+        debug_assert_eq!(self.len(), self.body.storage.len(), "parts are for replies");
+        let keepers = self.body.keepers.get();
+        self.body.keepers.set(keepers + 1);
+        if keepers > 0 {
+            self.body.memory.grow(self.len());
+        }
+    }
+
+    /// An entry of a database holds it no more.
+    pub(super) fn let_go(&self) {
+        let keepers = self.body.keepers.get() - 1;
+        self.body.keepers.set(keepers);
+        if keepers > 0 {
+            self.body.memory.shrink(self.len());
+        }
+    }
+
+    /// Writes into the value where it lies, if nobody else holds it; zeroes fill a gap.
+    /// Returns the new length, or `None` when it is shared.
+    ///
+    /// # Errors
+    /// When there is no memory; nothing has changed then.
+    pub(super) fn write_in_place(
+        &mut self,
+        offset: usize,
+        bytes: &[u8],
+    ) -> Result<Option<usize>, OutOfMemory> {
+        let Some(body) = Rc::get_mut(&mut self.body) else { return Ok(None) };
+        let old = body.storage.len();
         let len = old.max(offset + bytes.len());
-        if len > body.storage.room() {
-            return None;
-        }
-        let before = body.storage.memory();
-        match &mut body.storage {
-            Storage::Heap(vec) => {
-                vec.resize(len, 0);
-                vec[offset..offset + bytes.len()].copy_from_slice(bytes);
-            }
-            Storage::Mapped(region) => {
-                region.len = len; // what lies beyond the old end is zero as it came
-                let start = region.memory.start().as_ptr();
-                // SAFETY: within the mapping, which we alone hold (`get_mut`).
-                let all = unsafe { std::slice::from_raw_parts_mut(start, len) };
-                all[offset..offset + bytes.len()].copy_from_slice(bytes);
-            }
-        }
-        let grown = body.storage.memory() - before;
-        body.graveyard.memory.set(body.graveyard.memory.get() + grown);
-        Some(len)
+        body.storage.make_room(len)?;
+        body.storage.resize(len)[offset..offset + bytes.len()].copy_from_slice(bytes);
+        body.memory.grow(len - old);
+        body.memory.take(bytes.len());
+        self.len = len as u32;
+        Ok(Some(len))
     }
 }
 
@@ -179,91 +227,67 @@ impl fmt::Debug for Blob {
 }
 
 /// A blob being written.
-pub struct BlobBuilder {
-    storage: Storage,
-    graveyard: Rc<Graveyard>,
-}
+pub struct BlobBuilder(Body);
 
 impl fmt::Debug for BlobBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "BlobBuilder({} bytes)", self.storage.bytes().len())
+        write!(f, "BlobBuilder({} bytes)", self.0.storage.len())
     }
 }
 
 impl BlobBuilder {
     /// Room for `capacity` bytes: address space only, no memory until they are written.
-    pub(super) fn new(capacity: usize, graveyard: Rc<Graveyard>) -> Result<Self, OutOfMemory> {
-        if capacity > MAPPED_FROM {
-            return Self::mapped(capacity, graveyard);
-        }
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(capacity).map_err(|_| OutOfMemory)?;
-        let built = Self { storage: Storage::Heap(bytes), graveyard };
-        built.account(built.storage.memory() as isize);
-        Ok(built)
+    pub(super) fn new(capacity: usize, memory: Rc<Memory>) -> Result<Self, OutOfMemory> {
+        Ok(Self::on(Storage::new(capacity)?, memory))
     }
 
     /// The same in a mapping of its own, whatever the length.
-    pub(super) fn mapped(capacity: usize, graveyard: Rc<Graveyard>) -> Result<Self, OutOfMemory> {
-        let storage = Storage::Mapped(Region { memory: Mapping::new(capacity)?, len: 0 });
-        Ok(Self { storage, graveyard })
+    pub(super) fn mapped(capacity: usize, memory: Rc<Memory>) -> Result<Self, OutOfMemory> {
+        Ok(Self::on(Storage::mapped(capacity)?, memory))
+    }
+
+    /// Room as for a value that goes on growing.
+    pub(super) fn growing(len: usize, memory: Rc<Memory>) -> Result<Self, OutOfMemory> {
+        let mut storage = Storage::Heap(Vec::new());
+        storage.make_room(len)?;
+        Ok(Self::on(storage, memory))
+    }
+
+    fn on(storage: Storage, memory: Rc<Memory>) -> Self {
+        Self(Body { storage, keepers: Cell::new(0), memory })
     }
 
     /// Bytes that can be appended.
     pub(crate) fn room(&self) -> usize {
-        self.storage.room() - self.storage.bytes().len()
+        self.0.storage.room() - self.0.storage.len()
     }
 
     /// Appends; panics past the capacity.
     pub fn extend(&mut self, bytes: &[u8]) {
-        match &mut self.storage {
+        match &mut self.0.storage {
             Storage::Heap(vec) => {
                 assert!(vec.len() + bytes.len() <= vec.capacity(), "past the capacity");
                 vec.extend_from_slice(bytes);
             }
             Storage::Mapped(region) => {
-                assert!(region.len + bytes.len() <= region.memory.bytes(), "past the capacity");
-                // SAFETY: in bounds by the assertion; the builder alone knows the mapping,
-                // so `bytes` cannot overlap it.
-                unsafe {
-                    let end = region.memory.start().as_ptr().add(region.len);
-                    std::ptr::copy_nonoverlapping(bytes.as_ptr(), end, bytes.len());
-                }
-                region.len += bytes.len();
-                self.account(bytes.len() as isize);
+                let old = region.len;
+                region.resize(old + bytes.len())[old..].copy_from_slice(bytes);
             }
         }
+        self.0.memory.grow(bytes.len());
+        self.0.memory.take(bytes.len());
     }
 
-    /// Appends zeroes; memory of a long blob is zero as it comes.
+    /// Appends zeroes; memory of a long blob is zero as it comes, and stays untouched.
     pub(super) fn extend_zero(&mut self, n: usize) {
-        match &mut self.storage {
-            Storage::Heap(vec) => vec.resize(vec.len() + n, 0),
-            Storage::Mapped(region) => {
-                assert!(region.len + n <= region.memory.bytes(), "past the capacity");
-                region.len += n;
-                self.account(n as isize);
-            }
-        }
+        let len = self.0.storage.len() + n;
+        self.0.storage.resize(len);
+        self.0.memory.grow(n);
     }
 
     /// The finished value.
-    pub fn freeze(mut self) -> Blob {
-        let storage = std::mem::replace(&mut self.storage, Storage::Heap(Vec::new()));
-        Blob(Rc::new(Body { storage, graveyard: self.graveyard.clone() }))
-    }
-
-    fn account(&self, change: isize) {
-        let memory = self.graveyard.memory.get();
-        self.graveyard.memory.set(memory.saturating_add_signed(change));
-    }
-}
-
-impl Drop for BlobBuilder {
-    fn drop(&mut self) {
-        match std::mem::replace(&mut self.storage, Storage::Heap(Vec::new())) {
-            Storage::Heap(bytes) => self.account(-(bytes.capacity() as isize)),
-            Storage::Mapped(region) => self.graveyard.dead.borrow_mut().push(region),
-        }
+    pub fn freeze(self) -> Blob {
+        let len = self.0.storage.len() as u32;
+        Blob { body: Rc::new(self.0), start: 0, len }
     }
 }

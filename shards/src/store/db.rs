@@ -8,65 +8,41 @@ use std::rc::Rc;
 use crate::ids::SlotId;
 use crate::time::{Now, UnixMs};
 
-use super::blob::{Blob, BlobBuilder, Graveyard};
+use super::blob::BlobBuilder;
 use super::classes::{Class, MAX_BYTES};
+use super::deadlines::Deadlines;
 use super::entry::{
     Draft, DraftValue, Entry, Header, INLINE_KEY, LastUse, has_key, inline_room, plain_value,
 };
+use super::held::Held;
 use super::index::{Found, Index, TagBound};
+use super::key::Serial;
+use super::memory::Memory;
+use super::ruin::Ruin;
 use super::slab::{Loc, Slab};
-use super::{
-    EntryInfo, Expiry, Hint, Key, KeyHash, MAX_VALUE_BYTES, NewValue, OutOfMemory, Serial, Value,
-};
-
-/// Long values by number.
-#[derive(Default)]
-struct Blobs {
-    held: Vec<Option<Blob>>,
-    free: Vec<u32>,
-}
-
-impl Blobs {
-    fn put(&mut self, blob: Blob) -> u32 {
-        if let Some(number) = self.free.pop() {
-            self.held[number as usize] = Some(blob);
-            return number;
-        }
-        self.held.push(Some(blob));
-        self.held.len() as u32 - 1
-    }
-
-    fn get(&self, number: u32) -> &Blob {
-        self.held[number as usize].as_ref().expect("an entry names it")
-    }
-
-    fn take(&mut self, number: u32) -> Option<Blob> {
-        self.free.push(number);
-        self.held[number as usize].take()
-    }
-}
+use super::{EntryInfo, Expiry, Hint, Key, KeyHash, NewValue, OutOfMemory, Value};
 
 /// See the module's text.
 pub(super) struct Db {
     serial: Serial,
-    index: Index,
-    slab: Slab,
-    blobs: Blobs,
-    graveyard: Rc<Graveyard>,
+    pub(super) index: Index,
+    pub(super) slab: Slab,
+    pub(super) held: Held,
+    pub(super) memory: Rc<Memory>,
     len: usize,
     expires: usize,
     /// Where values are put together before they are stored.
-    scratch: Vec<u8>,
+    pub(super) scratch: Vec<u8>,
 }
 
 impl Db {
-    pub(super) fn new(graveyard: Rc<Graveyard>) -> Self {
+    pub(super) fn new(memory: Rc<Memory>) -> Self {
         Self {
-            serial: graveyard.next_serial(),
-            index: Index::default(),
-            slab: Slab::new(),
-            blobs: Blobs::default(),
-            graveyard,
+            serial: memory.next_serial(),
+            index: Index::new(memory.clone()),
+            slab: Slab::new(memory.clone()),
+            held: Held::default(),
+            memory,
             len: 0,
             expires: 0,
             scratch: Vec::new(),
@@ -85,9 +61,9 @@ impl Db {
         self.index.slot_len(slot)
     }
 
-    /// Bytes of entries and index; long values are counted by the graveyard.
-    pub(super) fn memory(&self) -> usize {
-        self.slab.allocated() + self.index.memory()
+    /// Whether it holds nothing and never did.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.index.memory() == 0
     }
 
     pub(super) fn prefetch_line(&self, at: KeyHash) {
@@ -97,7 +73,7 @@ impl Db {
     #[inline]
     pub(super) fn prefetch_entry(&self, at: KeyHash) -> Hint {
         match self.index.prefetch_entry(&self.slab, at) {
-            Some(loc) => Hint::new(self.serial, loc, self.graveyard.moves()),
+            Some(loc) => Hint::new(self.serial, loc, self.memory.moves()),
             None => Hint::default(),
         }
     }
@@ -105,14 +81,14 @@ impl Db {
     /// The place of a key's entry.
     #[inline]
     fn locate(&self, key: Key<'_>) -> Option<Loc> {
-        let hinted = key.hint.place(self.serial, self.graveyard.moves());
+        let hinted = key.hint.place(self.serial, self.memory.moves());
         if let Some(loc) = hinted.filter(|loc| has_key(&self.slab, *loc, key.bytes) == Some(true)) {
             return Some(loc);
         }
         self.find(key).map(|found| found.loc)
     }
 
-    fn find(&self, key: Key<'_>) -> Option<Found> {
+    pub(super) fn find(&self, key: Key<'_>) -> Option<Found> {
         self.index.find(&self.slab, key.at, |loc| match has_key(&self.slab, loc, key.bytes) {
             Some(same) => same,
             None => self.key_at(loc) == key.bytes,
@@ -127,14 +103,14 @@ impl Db {
     fn key_at(&self, loc: Loc) -> &[u8] {
         match Entry::read(&self.slab, loc).key() {
             Ok(key) => key,
-            Err(number) => self.blobs.get(number).bytes(),
+            Err(number) => self.held.get(number).bytes(),
         }
     }
 
-    fn value_of<'a>(&'a self, entry: Entry<'a>) -> Value<'a> {
+    pub(super) fn value_of<'a>(&'a self, entry: Entry<'a>) -> Value<'a> {
         match entry.value() {
             Ok(bytes) => Value::Inline(bytes),
-            Err(number) => Value::Blob(self.blobs.get(number)),
+            Err(number) => Value::Blob(self.held.get(number)),
         }
     }
 
@@ -177,71 +153,53 @@ impl Db {
         }
         let found = self.find(key);
         let old = found.map(|found| Entry::read(&self.slab, found.loc));
-        let old_key_blob = old.map(|old| old.key().err());
+        let (old_key, old_expiry) = (old.map(|old| old.key().err()), old.and_then(|e| e.expiry()));
         let at = match expiry {
-            Expiry::Keep => old.and_then(|old| old.expiry()),
+            Expiry::Keep => old_expiry,
             Expiry::Never => None,
             Expiry::At(at) => Some(at),
         };
-        let value = match value {
-            NewValue::Bytes(bytes) if bytes.len() > inline_room(key.bytes.len()) => {
-                let mut builder = BlobBuilder::new(bytes.len(), self.graveyard.clone())?;
-                builder.extend(bytes);
-                NewValue::Blob(builder.freeze())
-            }
-            value => value,
-        };
-        let blob_len = if let NewValue::Blob(blob) = &value { blob.len() } else { 0 };
-        let mut draft = Draft {
-            key: key.bytes,
-            key_blob: None,
-            value: match &value {
-                NewValue::Bytes(bytes) => DraftValue::Inline(bytes),
-                NewValue::Blob(_) => DraftValue::Blob { number: 0, len: blob_len },
-            },
-            expiry: at,
-            last_use: LastUse::at(now),
-        };
-        if key.bytes.len() > INLINE_KEY {
-            draft.key_blob = Some(0);
-        }
-        let class = Class::of(draft.size());
         // All that can fail comes before anything changes.
-        let key_blob = match (key.bytes.len() > INLINE_KEY, old_key_blob) {
+        let value = self.storable(key, value)?;
+        let key_blob = match (key.bytes.len() > INLINE_KEY, old_key) {
             (false, _) => None,
             (true, Some(old)) => old,
             (true, None) => Some(self.key_blob(key.bytes)?),
         };
-        draft.key_blob = key_blob;
-        let (was_expiring, target) = match found {
-            Some(found) => {
-                let old = Entry::read(&self.slab, found.loc);
-                let (old_class, expiring) = (old.class(), old.header.expires());
-                let target =
-                    if old_class == class { found.loc } else { self.slab.allocate(class)? };
-                let old_value = Entry::read(&self.slab, found.loc).value().err();
-                if let Some(number) = old_value {
-                    self.blobs.take(number);
-                }
-                if target != found.loc {
-                    self.graveyard.note_move();
-                    self.slab.free(found.loc, old_class);
-                    self.index.replace(&mut self.slab, key.at, found, target);
-                }
-                (expiring, target)
-            }
-            None => {
-                let target = self.make_entry(key, class, key_blob)?;
-                self.len += 1;
-                (false, target)
-            }
+        let mut draft = Draft {
+            key: key.bytes,
+            key_blob,
+            value: match &value {
+                NewValue::Bytes(bytes) => DraftValue::Inline(bytes),
+                NewValue::Blob(blob) => DraftValue::Blob { number: 0, len: blob.len() },
+            },
+            expiry: at,
+            last_use: LastUse::at(now),
+        };
+        let class = Class::of(draft.size());
+        let target = match found {
+            Some(found) => self.remake_entry(key, found, class)?,
+            None => self.make_entry(key, class, key_blob)?,
         };
         if let NewValue::Blob(blob) = value {
-            draft.value = DraftValue::Blob { number: self.blobs.put(blob), len: blob_len };
+            let len = blob.len();
+            draft.value = DraftValue::Blob { number: self.held.put(blob), len };
         }
         draft.write(&mut self.slab, target);
-        self.expires = self.expires + usize::from(at.is_some()) - usize::from(was_expiring);
+        self.expires = self.expires + usize::from(at.is_some()) - usize::from(old_expiry.is_some());
         Ok(if expiry == Expiry::Keep { None } else { at })
+    }
+
+    /// The value as it will be stored: one too long for an entry becomes a blob.
+    fn storable<'v>(&self, key: Key<'_>, value: NewValue<'v>) -> Result<NewValue<'v>, OutOfMemory> {
+        match value {
+            NewValue::Bytes(bytes) if bytes.len() > inline_room(key.bytes.len()) => {
+                let mut builder = BlobBuilder::new(bytes.len(), self.memory.clone())?;
+                builder.extend(bytes);
+                Ok(NewValue::Blob(builder.freeze()))
+            }
+            value => Ok(value),
+        }
     }
 
     /// Writes a value over one of the same size class where it lies, if neither expires and
@@ -264,6 +222,28 @@ impl Db {
         true
     }
 
+    /// A piece for a key that has one: the same if its class is right. Lets go of the long
+    /// value in it.
+    fn remake_entry(
+        &mut self,
+        key: Key<'_>,
+        found: Found,
+        class: Class,
+    ) -> Result<Loc, OutOfMemory> {
+        let old = Entry::read(&self.slab, found.loc);
+        let (old_class, old_value) = (old.class(), old.value().err());
+        let target = if old_class == class { found.loc } else { self.slab.allocate(class)? };
+        if let Some(number) = old_value {
+            self.held.take(number);
+        }
+        if target != found.loc {
+            self.memory.note_move();
+            self.slab.free(found.loc, old_class);
+            self.index.replace(&mut self.slab, key.at, found, target);
+        }
+        Ok(target)
+    }
+
     /// A piece for a new key, known to the index.
     fn make_entry(
         &mut self,
@@ -277,121 +257,19 @@ impl Db {
                 .inspect_err(|_| self.slab.free(loc, class))
                 .map(|()| loc)
         });
+        self.len += usize::from(made.is_ok());
         if made.is_err()
             && let Some(number) = key_blob
         {
-            self.blobs.take(number);
+            self.held.take(number);
         }
         made
     }
 
     fn key_blob(&mut self, key: &[u8]) -> Result<u32, OutOfMemory> {
-        let mut builder = BlobBuilder::new(key.len(), self.graveyard.clone())?;
+        let mut builder = BlobBuilder::new(key.len(), self.memory.clone())?;
         builder.extend(key);
-        Ok(self.blobs.put(builder.freeze()))
-    }
-
-    /// See [`super::Store::write_at`].
-    pub(super) fn write_at(
-        &mut self,
-        key: Key<'_>,
-        offset: usize,
-        bytes: &[u8],
-        now: Now,
-    ) -> Result<usize, OutOfMemory> {
-        debug_assert!(offset + bytes.len() <= MAX_VALUE_BYTES, "the caller checks the limit");
-        let found = self.find(key);
-        let old = found.map(|found| self.value_of(Entry::read(&self.slab, found.loc)));
-        let old_len = old.map_or(0, |value| value.bytes().len());
-        let len = old_len.max(offset + bytes.len());
-        if len > inline_room(key.bytes.len()) {
-            return self.write_long(key, found, offset, bytes, now);
-        }
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        if let Some(found) = found {
-            let entry = Entry::read(&self.slab, found.loc);
-            scratch.extend_from_slice(self.value_of(entry).bytes());
-        }
-        scratch.resize(len, 0);
-        scratch[offset..offset + bytes.len()].copy_from_slice(bytes);
-        let outcome = self.set(key, NewValue::Bytes(&scratch), Expiry::Keep, now);
-        self.scratch = scratch;
-        outcome?;
-        self.mark_modified(key);
-        Ok(len)
-    }
-
-    fn write_long(
-        &mut self,
-        key: Key<'_>,
-        found: Option<Found>,
-        offset: usize,
-        bytes: &[u8],
-        now: Now,
-    ) -> Result<usize, OutOfMemory> {
-        if let Some(found) = found
-            && let Err(number) = Entry::read(&self.slab, found.loc).value()
-        {
-            let blob = self.blobs.held[number as usize].as_mut().expect("an entry names it");
-            if let Some(len) = blob.write_in_place(offset, bytes) {
-                let header = Header::read(&self.slab, found.loc).with_value_len(len);
-                header.used_at(LastUse::at(now)).mark_modified().write(&mut self.slab, found.loc);
-                return Ok(len);
-            }
-        }
-        let old = found.map(|found| self.value_of(Entry::read(&self.slab, found.loc)).bytes());
-        let old = old.unwrap_or(b"");
-        let len = old.len().max(offset + bytes.len());
-        // Twice the room: many small APPENDs copy a value but a few times.
-        let room = (len * 2).min(MAX_VALUE_BYTES).max(len);
-        let mut builder = BlobBuilder::new(room, self.graveyard.clone())?;
-        builder.extend(&old[..old.len().min(offset)]);
-        builder.extend_zero(offset.saturating_sub(old.len()));
-        builder.extend(bytes);
-        builder.extend(old.get(offset + bytes.len()..).unwrap_or(b""));
-        self.set(key, NewValue::Blob(builder.freeze()), Expiry::Keep, now)?;
-        self.mark_modified(key);
-        Ok(len)
-    }
-
-    fn mark_modified(&mut self, key: Key<'_>) {
-        if let Some(found) = self.find(key) {
-            Header::read(&self.slab, found.loc).mark_modified().write(&mut self.slab, found.loc);
-        }
-    }
-
-    pub(super) fn set_expiry(
-        &mut self,
-        key: Key<'_>,
-        expiry: Option<UnixMs>,
-        now: Now,
-    ) -> Result<bool, OutOfMemory> {
-        let Some(found) = self.find(key) else { return Ok(false) };
-        let entry = Entry::read(&self.slab, found.loc);
-        if entry.expiry() == expiry {
-            return Ok(true);
-        }
-        let header = entry.header;
-        let expiry = expiry.map_or(Expiry::Never, Expiry::At);
-        match entry.value() {
-            Ok(bytes) => {
-                let mut scratch = std::mem::take(&mut self.scratch);
-                scratch.clear();
-                scratch.extend_from_slice(bytes);
-                let outcome = self.set(key, NewValue::Bytes(&scratch), expiry, now);
-                self.scratch = scratch;
-                outcome?;
-            }
-            Err(number) => {
-                let blob = self.blobs.get(number).clone();
-                self.set(key, NewValue::Blob(blob), expiry, now)?;
-            }
-        }
-        if header.modified() {
-            self.mark_modified(key);
-        }
-        Ok(true)
+        Ok(self.held.put(builder.freeze()))
     }
 
     pub(super) fn remove(&mut self, key: Key<'_>) -> bool {
@@ -417,11 +295,11 @@ impl Db {
         let entry = Entry::read(&self.slab, found.loc);
         let (class, expiring) = (entry.class(), entry.header.expires());
         let blobs = [entry.key().err(), entry.value().err()];
-        self.graveyard.note_move();
+        self.memory.note_move();
         self.index.remove(&mut self.slab, at, found);
         self.slab.free(found.loc, class);
         for number in blobs.into_iter().flatten() {
-            self.blobs.take(number);
+            self.held.take(number);
         }
         self.len -= 1;
         self.expires -= usize::from(expiring);
@@ -479,17 +357,14 @@ impl Db {
         }
     }
 
-    /// Releases memory that nothing uses; `true` while there is more.
-    pub(super) fn release_step(&mut self) -> bool {
+    /// Gives a step's worth of memory back that nothing uses, and says how many bytes.
+    pub(super) fn release_step(&mut self) -> usize {
         self.slab.release_step()
     }
 
-    /// Takes a swapped-out database apart; `true` while there is more.
-    pub(super) fn demolish_step(&mut self) -> bool {
-        const BLOBS: usize = 16;
-        let keep = self.blobs.held.len().saturating_sub(BLOBS);
-        self.blobs.held.truncate(keep);
-        !self.blobs.held.is_empty() || self.slab.demolish_step()
+    /// All of it at its end, with what its keys' expiry was watched by.
+    pub(super) fn into_ruin(self, deadlines: Option<Box<Deadlines>>) -> Ruin {
+        Ruin::new(self.held, self.slab, self.index, deadlines, self.memory)
     }
 }
 
@@ -503,17 +378,17 @@ pub(super) struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    pub(super) fn key(&self) -> &'a [u8] {
+    pub(super) fn key(&self) -> Value<'a> {
         match self.entry.key() {
-            Ok(key) => key,
-            Err(number) => self.db.blobs.get(number).bytes(),
+            Ok(key) => Value::Inline(key),
+            Err(number) => Value::Blob(self.db.held.get(number)),
         }
     }
 
     pub(super) fn value(&self) -> Value<'a> {
         match self.entry.value() {
             Ok(bytes) => Value::Inline(bytes),
-            Err(number) => Value::Blob(self.db.blobs.get(number)),
+            Err(number) => Value::Blob(self.db.held.get(number)),
         }
     }
 }

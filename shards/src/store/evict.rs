@@ -15,6 +15,9 @@ use super::index::TagBound;
 use super::slab::Loc;
 use super::{KeyHash, Store};
 
+/// Entries looked at for one eviction, in search of those that expire: about 30 us. Where they
+/// are rarer still, writes go on above the limit until one is met.
+const HUNT_ENTRIES: usize = 1_024;
 /// Candidates kept between calls.
 const KEPT: usize = 16;
 
@@ -77,21 +80,37 @@ impl Candidates {
     }
 }
 
+/// What came of an eviction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Eviction {
+    /// A key has gone.
+    Done,
+    /// Keys may go, but none was met this time.
+    NoneMet,
+    /// There is none that may go.
+    NoneLeft,
+}
+
 impl Store {
-    /// Removes one key of `policy`'s choice after looking at `samples` per database;
-    /// `false` when there is none that may go.
-    pub fn evict_one(&mut self, policy: EvictionPolicy, samples: usize, now: Now) -> bool {
+    /// Removes one key of `policy`'s choice after looking at `samples` per database.
+    pub fn evict_one(&mut self, policy: EvictionPolicy, samples: usize, now: Now) -> Eviction {
         if policy == EvictionPolicy::NoEviction {
-            return false;
+            return Eviction::NoneLeft;
         }
         if self.candidates.policy != policy {
             self.candidates = Candidates { kept: Vec::new(), policy };
         }
+        let mut none_left = true;
         for number in 0..self.databases() {
             let db = &self.dbs[usize::from(number)];
             let any = if policy.volatile() { db.expires() } else { db.len() };
             if any > 0 {
-                self.sample(DbId(number), policy, samples, now);
+                none_left = false;
+                if policy.volatile() {
+                    self.sample_expiring(DbId(number), samples, now);
+                } else {
+                    self.sample(DbId(number), samples, now);
+                }
             }
         }
         while let Some(best) = self.candidates.kept.pop() {
@@ -99,53 +118,92 @@ impl Store {
                 self.dbs[usize::from(best.db.0)].remove_at(best.at, best.loc);
                 self.watches.touch(best.db, best.at);
                 self.stats.evicted_keys.add(1);
-                return true;
+                return Eviction::Done;
             }
         }
-        false
+        if none_left { Eviction::NoneLeft } else { Eviction::NoneMet }
     }
 
     fn still_the_same(&self, candidate: Candidate) -> bool {
         let mut same = false;
         let db = &self.dbs[usize::from(candidate.db.0)];
+        let volatile = self.candidates.policy.volatile();
         db.look(candidate.at, candidate.loc, |entry| {
-            same = entry.header.last_use() == candidate.last_use;
+            same = entry.header.last_use() == candidate.last_use
+                && (entry.header.expires() || !volatile);
         });
         same
     }
 
     /// Offers `samples` random entries, at most a line's worth more.
-    fn sample(&mut self, number: DbId, policy: EvictionPolicy, samples: usize, now: Now) {
+    fn sample(&mut self, number: DbId, samples: usize, now: Now) {
         let mut seen = 0;
-        // Keys that may go can be few among many: give up after a while and come again.
+        // Lines can be empty: give up after a while and come again.
         for _ in 0..samples * 8 {
             if seen >= samples {
                 return;
             }
             let Some((slot, bound)) = self.random_line(number) else { return };
-            let noise = self.random();
-            let (db, candidates) = (&self.dbs[usize::from(number.0)], &mut self.candidates);
-            db.walk(slot, bound, |found| {
-                let expiry = found.entry.expiry();
-                if policy.volatile() && expiry.is_none() {
-                    return;
-                }
+            self.offer_line(number, slot, bound, now, |_| {
                 seen += 1;
-                let last_use = found.entry.header.last_use();
-                let score = match policy {
-                    EvictionPolicy::AllKeysLru | EvictionPolicy::VolatileLru => last_use.idle(now),
-                    EvictionPolicy::VolatileTtl => u64::MAX - expiry.map_or(u64::MAX, |at| at.0),
-                    _ => noise ^ found.at.short().rotate_left(17),
-                };
-                candidates.offer(Candidate {
-                    db: number,
-                    at: found.at,
-                    loc: found.loc,
-                    last_use,
-                    score,
-                });
+                true
             });
         }
+    }
+
+    /// Offers about `samples` random entries that expire. They can be few among many:
+    /// looked for where the sweeper expects some, which is in every slot that has any.
+    fn sample_expiring(&mut self, number: DbId, samples: usize, now: Now) {
+        let (mut seen, mut left) = (0, HUNT_ENTRIES);
+        while seen < samples && left > 0 {
+            let noise = self.random();
+            let Some(slot) = self.sweeper.any(number, noise >> 32) else { return };
+            // Once around the slot from a random line, until some are met.
+            let start = TagBound(noise as u32 % TagBound::END.0);
+            let (mut from, mut around, before) = (start, false, seen);
+            while seen == before && left > 0 && !(around && from >= start) {
+                left = left.saturating_sub(1);
+                from = self.offer_line(number, slot, from, now, |expires| {
+                    left = left.saturating_sub(1);
+                    seen += usize::from(expires);
+                    expires
+                });
+                if from.is_end() && !around {
+                    (from, around) = (TagBound::default(), true);
+                }
+            }
+            if seen == before && left > 0 {
+                self.sweeper.disarm(number, slot); // all of it was seen
+            }
+        }
+    }
+
+    /// Offers the entries of a line for which `takes` holds, which is told whether they
+    /// expire; returns where the next line begins.
+    fn offer_line(
+        &mut self,
+        number: DbId,
+        slot: SlotId,
+        bound: TagBound,
+        now: Now,
+        mut takes: impl FnMut(bool) -> bool,
+    ) -> TagBound {
+        let noise = self.random();
+        let (db, candidates) = (&self.dbs[usize::from(number.0)], &mut self.candidates);
+        db.walk(slot, bound, |found| {
+            let expiry = found.entry.expiry();
+            if !takes(expiry.is_some()) {
+                return;
+            }
+            let last_use = found.entry.header.last_use();
+            let score = match candidates.policy {
+                EvictionPolicy::AllKeysLru | EvictionPolicy::VolatileLru => last_use.idle(now),
+                EvictionPolicy::VolatileTtl => u64::MAX - expiry.map_or(u64::MAX, |at| at.0),
+                _ => noise ^ found.at.short().rotate_left(17),
+            };
+            let (at, loc) = (found.at, found.loc);
+            candidates.offer(Candidate { db: number, at, loc, last_use, score });
+        })
     }
 
     /// A random home line that is likely to hold something: of a random slot with keys, or

@@ -15,10 +15,13 @@
 
 #![forbid(unsafe_code)]
 
+use std::rc::Rc;
+
 use crate::ids::{SLOTS, SlotId};
 
 use super::classes::Class;
 use super::leaf::{self, At, LINE_WORDS, MAX_LINES, TAG_BITS, Tag, Word};
+use super::memory::Memory;
 use super::slab::{Loc, Slab};
 use super::{KeyHash, OutOfMemory};
 
@@ -57,6 +60,10 @@ struct Table {
 }
 
 impl Table {
+    fn bytes(&self) -> usize {
+        self.numbers.len() * size_of::<u32>() + self.leaves.len() * size_of::<SubLeaf>()
+    }
+
     fn leaf(&self, tag: Tag) -> &SubLeaf {
         &self.leaves[self.numbers[(tag.0 >> (TAG_BITS - self.depth)) as usize] as usize]
     }
@@ -67,10 +74,12 @@ impl Table {
 }
 
 /// See the module's text.
-#[derive(Default)]
 pub(super) struct Index {
     heads: Option<Box<[Head]>>,
     tables: Vec<Option<Table>>,
+    /// Bytes of heads and tables; leaves are the slab's.
+    bytes: usize,
+    memory: Rc<Memory>,
 }
 
 /// Where a word was found.
@@ -86,9 +95,23 @@ pub(super) struct TagBound(pub(super) u32);
 
 impl TagBound {
     pub(super) const END: Self = Self(1 << TAG_BITS);
+
+    pub(super) fn is_end(self) -> bool {
+        self >= Self::END
+    }
 }
 
 impl Index {
+    pub(super) fn new(memory: Rc<Memory>) -> Self {
+        Self { heads: None, tables: Vec::new(), bytes: 0, memory }
+    }
+
+    fn charge(&mut self, before: usize, after: usize) {
+        self.bytes = self.bytes + after - before;
+        self.memory.grow(after.saturating_sub(before));
+        self.memory.shrink(before.saturating_sub(after));
+    }
+
     fn table(&self, number: u16) -> &Table {
         self.tables[usize::from(number) - 1].as_ref().expect("a head names it")
     }
@@ -110,7 +133,10 @@ impl Index {
     }
 
     fn head_mut(&mut self, slot: SlotId, tag: Tag) -> (&mut Head, u32) {
-        let heads = self.heads.get_or_insert_with(|| vec![Head::default(); SLOTS.into()].into());
+        if self.heads.is_none() {
+            self.make_heads();
+        }
+        let heads = self.heads.as_mut().expect("just made");
         let head = &mut heads[usize::from(slot.get())];
         if head.table == 0 {
             return (head, TAG_BITS);
@@ -118,6 +144,14 @@ impl Index {
         let table = self.tables[usize::from(head.table) - 1].as_mut().expect("a head names it");
         let leaf = table.leaf_mut(tag);
         (&mut leaf.head, TAG_BITS - leaf.depth)
+    }
+
+    #[cold]
+    fn make_heads(&mut self) {
+        let heads: Box<[Head]> = vec![Head::default(); SLOTS.into()].into();
+        self.memory.take(size_of_val(&*heads));
+        self.charge(0, size_of_val(&*heads));
+        self.heads = Some(heads);
     }
 
     /// Asks for the cache line in which a key's word is at home.
@@ -219,14 +253,18 @@ impl Index {
         let table = self.table_mut(number);
         table.words = table.words.saturating_add_signed(change);
         if table.words == 0 {
+            let bytes = table.bytes();
+            self.charge(bytes, 0);
             self.tables[usize::from(number) - 1] = None;
             *self.slot_head(slot) = Head::default();
         }
     }
 
     fn slot_head(&mut self, slot: SlotId) -> &mut Head {
-        let heads = self.heads.get_or_insert_with(|| vec![Head::default(); SLOTS.into()].into());
-        &mut heads[usize::from(slot.get())]
+        if self.heads.is_none() {
+            self.make_heads();
+        }
+        &mut self.heads.as_mut().expect("just made")[usize::from(slot.get())]
     }
 
     /// Grows or splits the leaf of a tag so that one more word fits.
@@ -273,7 +311,10 @@ impl Index {
             // Each is about half full now; with no memory for a smaller one it stays as it is.
             let _ = rebuild(slab, half, bits, leaf::lines_for(half.words.into()));
         }
+        let before = table.bytes();
         table.adopt(tag, low, high);
+        let after = table.bytes();
+        self.charge(before, after);
         Ok(())
     }
 
@@ -291,6 +332,7 @@ impl Index {
         if hole == self.tables.len() {
             self.tables.push(None);
         }
+        self.charge(0, table.bytes());
         self.tables[hole] = Some(table);
         *self.slot_head(slot) = Head { table: number, ..Head::default() };
         Ok(number)
@@ -298,9 +340,7 @@ impl Index {
 
     /// Bytes of the directory and of tables of leaves; leaves are the slab's.
     pub(super) fn memory(&self) -> usize {
-        let directory = self.heads.as_ref().map_or(0, |heads| size_of_val(&**heads));
-        let table = |t: &Table| t.numbers.len() * 4 + t.leaves.len() * size_of::<SubLeaf>();
-        directory + self.tables.iter().flatten().map(table).sum::<usize>()
+        self.bytes
     }
 
     /// Words of one slot.

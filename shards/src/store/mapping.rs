@@ -7,12 +7,14 @@
 
 use std::ptr::NonNull;
 
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+use rustix::mm::{
+    Advice, MapFlags, MremapFlags, ProtFlags, madvise, mmap_anonymous, mremap, munmap,
+};
 
 use super::OutOfMemory;
 
 /// Memory given back in one step: 64 pages, about 20 us.
-const STEP_BYTES: usize = 256 << 10;
+pub(super) const STEP_BYTES: usize = 256 << 10;
 const PAGE_BYTES: usize = 4096;
 
 /// See the module's text.
@@ -65,23 +67,45 @@ impl Mapping {
         Self { start, bytes }
     }
 
-    /// Gives a step's worth at the end back; `true` while some is left. Nobody may use the
+    /// Gives a step's worth at the end back and says how many bytes. Nobody may use the
     /// memory any more.
-    pub(super) fn release_step(&mut self) -> bool {
+    pub(super) fn release_step(&mut self) -> usize {
         let keep = self.bytes.saturating_sub(1) / STEP_BYTES * STEP_BYTES;
-        self.unmap_from(keep);
-        keep > 0
+        self.unmap_from(keep)
     }
 
-    fn unmap_from(&mut self, keep: usize) {
-        if self.bytes > keep {
+    /// Gives back what lies behind the first `len` bytes, whose pages were never written.
+    pub(super) fn trim(&mut self, len: usize) {
+        self.unmap_from(len.next_multiple_of(PAGE_BYTES));
+    }
+
+    /// Grows to at least that many bytes, which may move it; what is new is zero.
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), OutOfMemory> {
+        let bytes = bytes.next_multiple_of(PAGE_BYTES);
+        if bytes <= self.bytes {
+            return Ok(());
+        }
+        let old = self.start.as_ptr().cast();
+        // SAFETY: the whole of a mapping of ours; `&mut self` says that nobody has an
+        // address in it.
+        let start = unsafe { mremap(old, self.bytes, bytes, MremapFlags::MAYMOVE) };
+        let start = start.ok().and_then(|p| NonNull::new(p.cast::<u8>())).ok_or(OutOfMemory)?;
+        (self.start, self.bytes) = (start, bytes);
+        Ok(())
+    }
+
+    /// Unmaps all but the first `keep` bytes and says how many that were.
+    fn unmap_from(&mut self, keep: usize) -> usize {
+        let tail_bytes = self.bytes.saturating_sub(keep);
+        if tail_bytes > 0 {
             // SAFETY: inside the mapping or just behind it.
             let tail = unsafe { self.start.as_ptr().add(keep) };
             // SAFETY: whole pages of a mapping of ours that nobody uses any more. Failure
             // leaves them mapped, which is only a leak.
-            let _ = unsafe { munmap(tail.cast(), self.bytes - keep) };
+            let _ = unsafe { munmap(tail.cast(), tail_bytes) };
             self.bytes = keep;
         }
+        tail_bytes
     }
 }
 
@@ -99,11 +123,24 @@ mod tests {
     fn it_goes_back_in_steps_from_its_end() {
         let mut mapping = Mapping::new(2 * STEP_BYTES + 1).expect("memory");
         assert_eq!(mapping.bytes(), 2 * STEP_BYTES + PAGE_BYTES);
-        assert!(mapping.release_step());
-        assert_eq!(mapping.bytes(), 2 * STEP_BYTES);
-        assert!(mapping.release_step());
-        assert!(!mapping.release_step());
-        assert_eq!(mapping.bytes(), 0);
-        assert!(!mapping.release_step());
+        assert_eq!(mapping.release_step(), PAGE_BYTES);
+        assert_eq!(mapping.release_step(), STEP_BYTES);
+        assert_eq!(mapping.release_step(), STEP_BYTES);
+        assert_eq!((mapping.bytes(), mapping.release_step()), (0, 0));
+    }
+
+    #[test]
+    fn growing_keeps_what_was_written() {
+        let mut mapping = Mapping::new(PAGE_BYTES).expect("memory");
+        // SAFETY: the first byte of a mapping that nobody else knows.
+        unsafe { mapping.start().write(7) };
+        mapping.grow(100 * PAGE_BYTES + 1).expect("memory");
+        assert_eq!(mapping.bytes(), 101 * PAGE_BYTES);
+        // SAFETY: as above, and the last byte of it.
+        let (first, last) =
+            unsafe { (mapping.start().read(), mapping.start().add(101 * PAGE_BYTES - 1).read()) };
+        assert_eq!((first, last), (7, 0));
+        mapping.trim(1);
+        assert_eq!(mapping.bytes(), PAGE_BYTES);
     }
 }

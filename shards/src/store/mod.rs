@@ -8,34 +8,41 @@
 mod blob;
 mod classes;
 mod db;
+mod deadlines;
+mod edit;
 mod entry;
 mod evict;
+mod held;
 mod index;
+mod key;
 mod leaf;
 mod mapping;
+mod memory;
+mod ruin;
 mod scan;
 mod slab;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
 pub use blob::{Blob, BlobBuilder};
-pub use evict::EvictionPolicy;
+pub use evict::{Eviction, EvictionPolicy};
+pub use key::{Hasher, Hint, Key, KeyHash};
+pub use value::{EntryInfo, Expiry, NewValue, OwnedValue, Value};
 
 use crate::ids::{DbId, SlotId};
-use crate::slot::slot_of;
 use crate::stats::ShardStats;
 use crate::time::{Now, UnixMs};
 use crate::txn::WatchTable;
-use blob::Graveyard;
 use db::Db;
 use evict::Candidates;
-use leaf::Tag;
-use slab::Loc;
+use memory::Memory;
+use ruin::Ruin;
 use sweep::Sweeper;
 
 /// Bytes of one part of a long reply.
@@ -55,155 +62,6 @@ impl fmt::Display for OutOfMemory {
 }
 
 impl std::error::Error for OutOfMemory {}
-
-/// Where a key is at home: its slot, and the part of its hash that finds it there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KeyHash {
-    /// The slot.
-    pub slot: SlotId,
-    tag: Tag,
-}
-
-const _: () = assert!(size_of::<KeyHash>() == 8, "it travels in one register");
-
-impl KeyHash {
-    fn tag(self) -> Tag {
-        self.tag
-    }
-
-    fn of_tag(slot: SlotId, tag: Tag) -> Self {
-        Self { slot, tag }
-    }
-
-    /// Slot and tag in one word, for tables beside the store.
-    pub(crate) fn short(self) -> u64 {
-        u64::from(self.slot.get()) << leaf::TAG_BITS | u64::from(self.tag().0)
-    }
-}
-
-/// Where a key's entry was when a batch asked for its memory: void in another database, and
-/// once any entry has moved or gone since.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hint {
-    /// Serial number of the database's content, and place; 0 for none.
-    place: u64,
-    /// Moves of entries so far.
-    moves: u64,
-}
-
-impl Hint {
-    fn new(serial: Serial, loc: Loc, moves: u64) -> Self {
-        Self { place: u64::from(serial.0) << slab::LOC_BITS | loc.bits(), moves }
-    }
-
-    /// The place, if it was made there and no entry has moved since.
-    #[inline]
-    fn place(self, serial: Serial, moves: u64) -> Option<Loc> {
-        let there = self.place >> slab::LOC_BITS == u64::from(serial.0);
-        (there && self.place != 0 && self.moves == moves).then(|| Loc::from_bits(self.place))
-    }
-}
-
-/// Tells the contents of databases apart, whatever their numbers are by now: 26 bits, of
-/// which old ones come again only when their hints are void long since.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Serial(u32);
-
-/// A key with its hash.
-#[derive(Clone, Copy, Debug)]
-pub struct Key<'a> {
-    /// The key.
-    pub bytes: &'a [u8],
-    /// Where it is at home.
-    pub at: KeyHash,
-    /// Where its entry may be.
-    pub hint: Hint,
-}
-
-/// Hashes keys under one seed.
-#[derive(Clone, Copy, Debug)]
-pub struct Hasher {
-    secrets: rapidhash::v3::RapidSecrets,
-    #[cfg(test)]
-    hash_mask: u64,
-}
-
-impl Hasher {
-    /// A hasher; the seed keeps clients from choosing keys that collide.
-    pub fn new(seed: u64) -> Self {
-        Self {
-            secrets: rapidhash::v3::RapidSecrets::seed(seed),
-            #[cfg(test)]
-            hash_mask: u64::MAX,
-        }
-    }
-
-    /// Where a key is at home.
-    #[inline]
-    pub fn hash(&self, bytes: &[u8]) -> KeyHash {
-        let hash = rapidhash::v3::rapidhash_v3_seeded(bytes, &self.secrets);
-        #[cfg(test)]
-        let hash = hash & self.hash_mask;
-        KeyHash { slot: slot_of(bytes), tag: Tag::of_hash(hash) }
-    }
-
-    /// A key with its hash.
-    pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
-        Key { bytes, at: self.hash(bytes), hint: Hint::default() }
-    }
-}
-
-/// A stored value.
-#[derive(Clone, Copy, Debug)]
-pub enum Value<'a> {
-    /// Up to about 16 KiB, in the entry.
-    Inline(&'a [u8]),
-    /// Longer, shared by reference.
-    Blob(&'a Blob),
-}
-
-impl<'a> Value<'a> {
-    /// The bytes.
-    pub fn bytes(self) -> &'a [u8] {
-        match self {
-            Self::Inline(bytes) => bytes,
-            Self::Blob(blob) => blob.bytes(),
-        }
-    }
-}
-
-/// A value to store.
-#[derive(Clone, Debug)]
-pub enum NewValue<'a> {
-    /// Copied.
-    Bytes(&'a [u8]),
-    /// Taken over.
-    Blob(Blob),
-}
-
-/// What a write does to the key's expiry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expiry {
-    /// Leaves it.
-    Keep,
-    /// Takes it away.
-    Never,
-    /// Sets it.
-    At(UnixMs),
-}
-
-/// What is known of a key besides its value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EntryInfo {
-    /// When it expires.
-    pub expiry: Option<UnixMs>,
-    /// Seconds since it was last read or written.
-    pub idle_seconds: u64,
-    /// Whether APPEND or SETRANGE have been at it, which `OBJECT ENCODING` shows.
-    pub modified: bool,
-    /// Bytes that the key, the value and their administration take.
-    pub bytes: usize,
-}
 
 /// Where a scan goes on; 0 is both the start and the end. Below 2^40.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -235,9 +93,9 @@ pub struct StoreConfig {
 pub struct Store {
     dbs: Vec<Db>,
     hasher: Hasher,
-    graveyard: Rc<Graveyard>,
+    memory: Rc<Memory>,
     /// Databases swapped out by a flush, released step by step.
-    ruins: Vec<Db>,
+    ruins: Vec<Ruin>,
     sweeper: Sweeper,
     candidates: Candidates,
     random: u64,
@@ -255,12 +113,12 @@ impl fmt::Debug for Store {
 impl Store {
     /// An empty store; takes memory with the first write.
     pub fn new(config: StoreConfig) -> Self {
-        let graveyard = Rc::new(Graveyard::default());
+        let memory = Rc::new(Memory::default());
         let databases = usize::from(config.databases);
         Self {
-            dbs: (0..databases).map(|_| Db::new(graveyard.clone())).collect(),
+            dbs: (0..databases).map(|_| Db::new(memory.clone())).collect(),
             hasher: Hasher::new(config.seed),
-            graveyard,
+            memory,
             ruins: Vec::new(),
             sweeper: Sweeper::new(databases),
             candidates: Candidates::default(),
@@ -352,6 +210,12 @@ impl Store {
         Ok(len)
     }
 
+    /// Marks a key as one that APPEND or SETRANGE have been at, as the one it was copied
+    /// from is.
+    pub fn mark_modified(&mut self, db: DbId, key: Key<'_>) {
+        self.db_mut(db).mark_modified(key);
+    }
+
     /// Sets or takes away a key's expiry; an instant that has passed removes the key.
     /// `Ok(false)`: no such key.
     ///
@@ -368,13 +232,14 @@ impl Store {
         if expiry.is_some_and(|at| at <= now.unix_ms()) {
             return Ok(self.remove(db, key, now));
         }
-        if !self.db_mut(db).set_expiry(key, expiry, now)? {
-            return Ok(false);
-        }
+        let Some(old) = self.db_mut(db).set_expiry(key, expiry, now)? else { return Ok(false) };
         if let Some(at) = expiry {
             self.sweeper.expect(db, key.at.slot, at);
         }
-        self.watches.touch(db, key.at);
+        // Taking away what is not there is no change.
+        if expiry.is_some() || old.is_some() {
+            self.watches.touch(db, key.at);
+        }
         Ok(true)
     }
 
@@ -407,19 +272,23 @@ impl Store {
             });
         }
         self.dbs.swap(a.0.into(), b.0.into());
-        self.graveyard.note_move();
+        self.memory.note_move();
         self.sweeper.swap(a, b);
     }
 
     /// Empties a database at once; its memory comes back by [`Store::tick`].
     pub fn flush(&mut self, db: DbId) {
         let (old, hasher) = (&self.dbs[usize::from(db.0)], &self.hasher);
+        if old.is_untouched() {
+            return;
+        }
         self.watches.touch_db(db, |key| old.contains(hasher.key(key)));
-        let fresh = Db::new(self.graveyard.clone());
-        self.graveyard.note_move();
+        let fresh = Db::new(self.memory.clone());
+        self.memory.note_move();
         let old = std::mem::replace(self.db_mut(db), fresh);
-        self.ruins.push(old);
-        self.sweeper.forget(db);
+        self.ruins.push(old.into_ruin(self.sweeper.forget(db)));
+        // Who fills and flushes in turns, within one tick, pays for it here.
+        self.release(0);
     }
 
     /// Empties all databases.
@@ -459,7 +328,7 @@ impl Store {
     /// # Errors
     /// When the address space refuses.
     pub fn blob(&self, capacity: usize) -> Result<BlobBuilder, OutOfMemory> {
-        BlobBuilder::new(capacity, self.graveyard.clone())
+        BlobBuilder::new(capacity, self.memory.clone())
     }
 
     /// A builder of one part of a reply too long for one buffer; its memory goes back in
@@ -468,18 +337,24 @@ impl Store {
     /// # Errors
     /// When the address space refuses.
     pub(crate) fn chunk(&self) -> Result<BlobBuilder, OutOfMemory> {
-        BlobBuilder::mapped(CHUNK_BYTES, self.graveyard.clone())
+        BlobBuilder::mapped(CHUNK_BYTES, self.memory.clone())
     }
 
     /// What makes builders without the store at hand.
     pub fn blobs(&self) -> BlobSource {
-        BlobSource(self.graveyard.clone())
+        BlobSource(self.memory.clone())
     }
 
-    /// Bytes held: entries, index, long values, and what waits to be released.
+    /// Bytes in use: entries, index, and long values wherever they are held, those that
+    /// arrive or are being sent included. What waits to be given back is not in use.
+    #[inline]
     pub fn memory_used(&self) -> usize {
-        let dbs = self.dbs.iter().chain(&self.ruins).map(Db::memory).sum::<usize>();
-        dbs + self.graveyard.memory()
+        self.memory.living()
+    }
+
+    /// Bytes that nothing uses and that the system has not got back yet.
+    pub fn memory_waiting(&self) -> usize {
+        self.memory.waiting()
     }
 
     fn random(&mut self) -> u64 {
@@ -494,7 +369,7 @@ impl Store {
 
 /// Makes builders of long values that belong to one store.
 #[derive(Clone)]
-pub struct BlobSource(Rc<Graveyard>);
+pub struct BlobSource(Rc<Memory>);
 
 impl fmt::Debug for BlobSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,14 +7,15 @@ use crate::time::Now;
 
 use super::index::TagBound;
 use super::leaf::TAG_BITS;
-use super::{ScanCursor, Store, Value};
+use super::{OwnedValue, ScanCursor, Store, Value};
 
-/// Tries to find a random key by sampling before the next best one is taken.
-const RANDOM_TRIES: usize = 32;
+/// Lines looked at for a random key, of which each holds some in all but odd cases; Valkey
+/// gives up after a hundred expired keys.
+const RANDOM_TRIES: usize = 100;
 
 impl Store {
-    /// Visits about `entries` entries, or as many as `work` allows, and returns where to go
-    /// on (0 when all have been seen) and how many were visited.
+    /// Visits keys and values of about `entries` entries, or as many as `work` allows, and
+    /// returns where to go on (0 when all have been seen) and how many were visited.
     ///
     /// Every key that is there from the first call to the last is visited, and only once
     /// unless it was removed and set again, however much is added, removed or moved between.
@@ -26,7 +27,7 @@ impl Store {
         entries: usize,
         work: usize,
         now: Now,
-        visit: &mut dyn FnMut(&[u8], Value<'_>),
+        visit: &mut dyn FnMut(Value<'_>, Value<'_>),
     ) -> (ScanCursor, usize) {
         const SLOTS_PER_UNIT: usize = 16;
         let unix = now.unix_ms();
@@ -55,34 +56,63 @@ impl Store {
         (ScanCursor(slot << TAG_BITS | u64::from(bound.0)), visited)
     }
 
-    /// A key picked at random, each about as likely as any other.
-    pub fn random_key(&mut self, db: DbId, now: Now) -> Option<Vec<u8>> {
-        let mut key = None;
+    /// A key picked at random, each about as likely as any other. What it meets that has
+    /// expired it removes; where it meets nothing else for long it returns one of those, as
+    /// if it had been asked a moment earlier.
+    pub fn random_key(&mut self, db: DbId, now: Now) -> Option<OwnedValue> {
+        let mut expired = None;
         for _ in 0..RANDOM_TRIES {
             let (slot, bound) = self.random_line(db)?;
-            let noise = self.random();
-            let mut met = 0;
-            self.db(db).walk(slot, bound, |seen| {
-                let alive = seen.entry.expiry().is_none_or(|at| at > now.unix_ms());
-                if alive {
-                    // The n-th replaces the one before with probability 1/n.
-                    met += 1;
-                    if noise.rotate_left(met as u32 * 7).is_multiple_of(met) {
-                        key = Some(seen.key().to_vec());
-                    }
-                }
-            });
-            if key.is_some() {
-                return key;
+            match self.meet(db, slot, bound, now).0 {
+                Met::Key(key) => return Some(key),
+                Met::Expired(key) => expired = Some(key),
+                Met::Nothing => {}
             }
         }
-        let mut cursor = ScanCursor(0);
-        loop {
-            let mut keep = |found: &[u8], _: Value<'_>| key = Some(found.to_vec());
-            (cursor, _) = self.scan(db, cursor, 1, usize::MAX, now, &mut keep);
-            if key.is_some() || cursor == ScanCursor(0) {
-                return key;
+        if expired.is_some() {
+            return expired;
+        }
+        // Nothing but empty lines: the first key of a slot that has some.
+        let (slot, mut bound) = (self.random_line(db)?.0, TagBound::default());
+        while !bound.is_end() {
+            let (met, next) = self.meet(db, slot, bound, now);
+            match met {
+                Met::Key(key) | Met::Expired(key) => return Some(key),
+                Met::Nothing => bound = next,
             }
         }
+        None
     }
+
+    /// Looks at the entries of one home line, picks one that has not expired, and says where
+    /// the next line begins.
+    fn meet(&mut self, db: DbId, slot: SlotId, bound: TagBound, now: Now) -> (Met, TagBound) {
+        let (unix, noise) = (now.unix_ms(), self.random());
+        let (mut met, mut alive, mut due) = (Met::Nothing, 0, Vec::new());
+        let next = self.db(db).walk(slot, bound, |seen| {
+            if seen.entry.expiry().is_some_and(|at| at <= unix) {
+                due.push((seen.at, seen.loc));
+                if alive == 0 {
+                    met = Met::Expired(seen.key().to_owned());
+                }
+                return;
+            }
+            // The n-th replaces the one before with probability 1/n.
+            alive += 1;
+            if noise.rotate_left(alive as u32 * 7).is_multiple_of(alive) {
+                met = Met::Key(seen.key().to_owned());
+            }
+        });
+        for (at, loc) in due {
+            self.expire_at(db, at, loc);
+        }
+        (met, next)
+    }
+}
+
+/// What a look at a line came to.
+enum Met {
+    Key(OwnedValue),
+    Expired(OwnedValue),
+    Nothing,
 }

@@ -16,10 +16,12 @@
 
 use std::collections::BTreeSet;
 use std::ptr::NonNull;
+use std::rc::Rc;
 
 use super::OutOfMemory;
 use super::classes::{CLASSES, Class};
 use super::mapping::Mapping;
+use super::memory::Memory;
 
 const SEGMENT_BYTES: usize = 1 << 20;
 const PAGE_BYTES: usize = 64 << 10;
@@ -87,17 +89,23 @@ pub(super) struct Slab {
     roomy: BTreeSet<u32>,
     /// Numbers of segments given back.
     holes: Vec<u32>,
-    /// Empty segments, to be given back by [`Slab::release_step`].
-    empty: Vec<u32>,
+    /// Empty segments, to be given back by [`Slab::release_step`]; all but one wait for it.
+    empty: BTreeSet<u32>,
     /// The one that is being given back.
     going: Option<Mapping>,
+    /// Bytes of segments and of what is left of `going`.
+    mapped: usize,
     /// First page with room of each class.
     partial: [u32; CLASSES],
+    /// Bytes of pieces handed out.
     allocated: usize,
+    /// See [`Slab::condemn`].
+    condemned: bool,
+    memory: Rc<Memory>,
 }
 
 impl Slab {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(memory: Rc<Memory>) -> Self {
         let page = Page {
             class: Class::of(0),
             used: 0,
@@ -111,22 +119,30 @@ impl Slab {
             segments: vec![Segment { pages: [page; PAGES], free: 0 }],
             roomy: BTreeSet::new(),
             holes: Vec::new(),
-            empty: Vec::new(),
+            empty: BTreeSet::new(),
             going: None,
+            mapped: 0,
             partial: [NO_PAGE; CLASSES],
             allocated: 0,
+            condemned: false,
+            memory,
         }
     }
 
-    /// Bytes of all pieces handed out.
-    pub(super) fn allocated(&self) -> usize {
-        self.allocated
+    /// Bytes of it that wait to be given back.
+    fn waiting(&self) -> usize {
+        let going = self.going.as_ref().map_or(0, Mapping::bytes);
+        going + self.empty.len().saturating_sub(1) * SEGMENT_BYTES
     }
 
-    /// Bytes of all segments mapped.
-    #[cfg(test)]
-    pub(super) fn mapped(&self) -> usize {
-        self.bases.iter().flatten().count() * SEGMENT_BYTES
+    /// Nothing of it is used any more: all that it has mapped waits to be given back, by
+    /// [`Slab::demolish_step`].
+    pub(super) fn condemn(&mut self) {
+        if std::mem::replace(&mut self.condemned, true) {
+            return;
+        }
+        self.memory.shrink(std::mem::take(&mut self.allocated));
+        self.memory.wait(self.mapped - self.waiting());
     }
 
     fn page(&mut self, number: u32) -> &mut Page {
@@ -215,6 +231,7 @@ impl Slab {
             self.unlink(number);
         }
         self.allocated += class.bytes();
+        self.memory.grow(class.bytes());
         Ok(loc)
     }
 
@@ -233,6 +250,7 @@ impl Slab {
         let empty = page.used == 0;
         self.bytes_mut(loc, 8).copy_from_slice(&u64::from(next_free).to_le_bytes());
         self.allocated -= class.bytes();
+        self.memory.shrink(class.bytes());
         if was_full {
             self.link(number);
         }
@@ -242,34 +260,37 @@ impl Slab {
         }
     }
 
-    /// Gives a step's worth of empty segments back; `true` while there is more. One
-    /// segment stays for reuse.
-    pub(super) fn release_step(&mut self) -> bool {
+    /// Gives a step's worth of empty segments back and says how many bytes; 0: there is no
+    /// more. One segment stays for reuse.
+    pub(super) fn release_step(&mut self) -> usize {
         if self.going.is_none() && self.empty.len() > 1 {
-            self.going = self.empty.pop().and_then(|segment| self.take_segment(segment));
+            self.going = self.empty.pop_last().and_then(|segment| self.take_segment(segment));
         }
-        self.go_on() || self.empty.len() > 1
+        self.go_on()
     }
 
-    /// Gives a step's worth of any segment back, whatever is in it: the end of a whole
-    /// database. `true` while there is more.
-    pub(super) fn demolish_step(&mut self) -> bool {
+    /// Gives a step's worth of any segment back, whatever is in it, and says how many bytes;
+    /// 0: there is no more.
+    pub(super) fn demolish_step(&mut self) -> usize {
         while self.going.is_none()
             && let Some(last) = self.bases.len().checked_sub(1)
         {
             self.going = self.take_segment(last as u32);
             self.bases.pop();
         }
-        self.go_on() || !self.bases.is_empty()
+        self.go_on()
     }
 
-    /// Goes on with what is being given back; `true` while some of it is left.
-    fn go_on(&mut self) -> bool {
-        if self.going.as_mut().is_some_and(Mapping::release_step) {
-            return true;
+    /// Goes on with what is being given back.
+    fn go_on(&mut self) -> usize {
+        let Some(going) = &mut self.going else { return 0 };
+        let released = going.release_step();
+        if going.bytes() == 0 {
+            self.going = None;
         }
-        self.going = None;
-        false
+        self.mapped -= released;
+        self.memory.wait_no_more(released);
+        released
     }
 
     /// Takes a segment out of use.
@@ -289,7 +310,10 @@ impl Slab {
         };
         let entry = &mut self.segments[segment as usize];
         if entry.free == ALL_PAGES {
-            self.empty.retain(|other| *other != segment);
+            self.empty.remove(&segment);
+            if !self.empty.is_empty() {
+                self.memory.wait_no_more(SEGMENT_BYTES);
+            }
         }
         let index = entry.free.trailing_zeros();
         entry.free &= !(1 << index);
@@ -310,7 +334,10 @@ impl Slab {
         let empty = entry.free == ALL_PAGES;
         self.roomy.insert(segment);
         if empty {
-            self.empty.push(segment);
+            if !self.empty.is_empty() {
+                self.memory.wait(SEGMENT_BYTES);
+            }
+            self.empty.insert(segment);
         }
     }
 
@@ -319,6 +346,8 @@ impl Slab {
             return Err(OutOfMemory);
         }
         let base = Mapping::new(SEGMENT_BYTES)?.into_start();
+        self.memory.take(SEGMENT_BYTES);
+        self.mapped += SEGMENT_BYTES;
         let number = self.holes.pop().unwrap_or(self.bases.len() as u32);
         let page = *self.page(0);
         let segment = Segment { pages: [page; PAGES], free: ALL_PAGES };
@@ -329,8 +358,9 @@ impl Slab {
             self.bases[number as usize] = Some(base);
             self.segments[number as usize] = segment;
         }
+        debug_assert!(self.roomy.is_empty(), "mapped when there is no room, so none is empty");
         self.roomy.insert(number);
-        self.empty.push(number);
+        self.empty.insert(number);
         Ok(number)
     }
 
@@ -362,7 +392,8 @@ impl Slab {
 
 impl Drop for Slab {
     fn drop(&mut self) {
-        while self.demolish_step() {}
+        self.condemn();
+        while self.demolish_step() > 0 {}
     }
 }
 
@@ -378,7 +409,8 @@ mod tests {
         fn pieces_do_not_overlap_and_memory_returns(
             steps in prop::collection::vec((any::<bool>(), 0..16_384usize, any::<usize>()), 1..400),
         ) {
-            let mut slab = Slab::new();
+            let memory = Rc::new(Memory::default());
+            let mut slab = Slab::new(memory.clone());
             let mut model: Vec<(Loc, usize, u8)> = Vec::new();
             for (n, (take, size, pick)) in steps.into_iter().enumerate() {
                 if take || model.is_empty() {
@@ -392,15 +424,18 @@ mod tests {
                     slab.free(loc, Class::of(size));
                 }
                 let held: usize = model.iter().map(|(_, s, _)| Class::of(*s).bytes()).sum();
-                prop_assert_eq!(slab.allocated(), held);
+                prop_assert_eq!((slab.allocated, memory.living()), (held, held));
+                prop_assert_eq!(slab.waiting(), memory.waiting());
             }
             for (loc, size, mark) in model {
                 prop_assert!(slab.bytes(loc, size).iter().all(|b| *b == mark));
                 slab.free(loc, Class::of(size));
             }
-            while slab.release_step() {}
-            prop_assert_eq!(slab.allocated(), 0);
-            prop_assert!(slab.mapped() <= SEGMENT_BYTES, "one spare segment at most");
+            while slab.release_step() > 0 {}
+            prop_assert_eq!((slab.allocated, memory.living(), memory.waiting()), (0, 0, 0));
+            prop_assert!(slab.mapped <= SEGMENT_BYTES, "one spare segment at most");
+            drop(slab);
+            prop_assert_eq!(memory.waiting(), 0);
         }
     }
 }

@@ -1,164 +1,134 @@
-//! Background work in steps: expiry by the wheel, and the release of memory.
+//! Background work in steps: expiry, and the release of memory.
 //!
-//! Expiry is exact on access; here it only gives memory back. One timer per database and
-//! slot stands at the slot's earliest expiry known, since one per key would cost 12 bytes
-//! a key. When it fires the slot is walked; the next time is the earliest expiry left, but
-//! not sooner than a pause that grows with the database, such that walking all slots for
+//! Expiry is exact on access; here it only gives memory back. When a slot's time has come
+//! ([`Deadlines`]) it is walked, but not more often than such that walking all slots for
 //! ever takes about 2 % of a core: small databases expire to the millisecond, large ones
 //! within seconds.
+//!
+//! Memory goes back a step a tick, and beyond that as fast as it is taken from the system:
+//! while any waits to be given back, the process does not grow from tick to tick.
 
 #![forbid(unsafe_code)]
 
-use std::collections::VecDeque;
-
-use crate::ids::{DbId, SLOTS, SlotId};
+use crate::ids::{DbId, SlotId};
 use crate::time::{Now, UnixMs};
-use crate::wheel::{TimerId, Wheel};
 
-use super::index::TagBound;
+use super::deadlines::{Deadlines, Walk};
+use super::mapping::STEP_BYTES;
 use super::slab::Loc;
 use super::{KeyHash, NextTick, Store};
 
 /// Walking an entry takes about 20 ns; fifty times that between two walks is 2 %.
 const PAUSE_NS_PER_KEY: u64 = 1_000;
 
-/// When a slot is to be walked, 0 for never, and the timer that says so.
-type SlotTimer = (u64, Option<TimerId>);
-
-/// A walk under way.
-#[derive(Clone, Copy, Debug)]
-struct Walk {
-    db: DbId,
-    slot: SlotId,
-    from: TagBound,
-    /// Earliest expiry met that is not due.
-    earliest: Option<UnixMs>,
-}
-
 /// See the module's text.
 pub(super) struct Sweeper {
-    wheel: Wheel<(DbId, SlotId)>,
-    slots: Vec<Option<Box<[SlotTimer]>>>,
-    walks: VecDeque<Walk>,
+    /// Of each database in which a key ever expired.
+    deadlines: Vec<Option<Box<Deadlines>>>,
+    /// The database that comes first at the next tick: each gets its turn.
+    first: usize,
     /// Entries met on a line, reused.
     due: Vec<(KeyHash, Loc)>,
 }
 
 impl Sweeper {
     pub(super) fn new(databases: usize) -> Self {
-        Self {
-            wheel: Wheel::new(0),
-            slots: (0..databases).map(|_| None).collect(),
-            walks: VecDeque::new(),
-            due: Vec::new(),
-        }
+        Self { deadlines: (0..databases).map(|_| None).collect(), first: 0, due: Vec::new() }
+    }
+
+    fn of(&mut self, db: DbId) -> &mut Option<Box<Deadlines>> {
+        &mut self.deadlines[usize::from(db.0)]
     }
 
     /// A key of this slot will expire then.
     pub(super) fn expect(&mut self, db: DbId, slot: SlotId, at: UnixMs) {
-        let timers = self.slots[usize::from(db.0)]
-            .get_or_insert_with(|| vec![(0, None); SLOTS.into()].into());
-        let (deadline, timer) = &mut timers[usize::from(slot.get())];
-        if *deadline != 0 && *deadline <= at.0 {
-            return;
+        self.of(db).get_or_insert_with(|| Box::new(Deadlines::new())).expect(slot, at);
+    }
+
+    /// A slot in which keys may expire, and all of them are in one of those.
+    pub(super) fn any(&self, db: DbId, noise: u64) -> Option<SlotId> {
+        self.deadlines[usize::from(db.0)].as_ref()?.any(noise)
+    }
+
+    /// No key of the slot expires.
+    pub(super) fn disarm(&mut self, db: DbId, slot: SlotId) {
+        if let Some(deadlines) = self.of(db) {
+            deadlines.disarm(slot);
         }
-        if let Some(timer) = timer.take() {
-            self.wheel.cancel(timer);
-        }
-        *deadline = at.0.max(1);
-        *timer = Some(self.wheel.insert(at.0, (db, slot)));
     }
 
     /// The databases have changed places.
     pub(super) fn swap(&mut self, a: DbId, b: DbId) {
-        if a == b {
-            return;
-        }
-        for walk in &mut self.walks {
-            walk.db = if walk.db == a {
-                b
-            } else if walk.db == b {
-                a
-            } else {
-                walk.db
-            };
-            // What was met so far stays true: the slot moved with its database.
-        }
-        for db in [a, b] {
-            // Rare: walk every slot that expected something soon; walking finds out the rest.
-            if let Some(timers) = self.slots[usize::from(db.0)].take() {
-                for (slot, (deadline, timer)) in timers.into_iter().enumerate() {
-                    if let Some(timer) = timer {
-                        self.wheel.cancel(timer);
-                    }
-                    if let Some(slot) = SlotId::new(slot as u16)
-                        && deadline != 0
-                    {
-                        let other = if db == a { b } else { a };
-                        self.walks.push_back(Walk {
-                            db: other,
-                            slot,
-                            from: TagBound::default(),
-                            earliest: None,
-                        });
-                    }
-                }
-            }
-        }
+        self.deadlines.swap(a.0.into(), b.0.into());
     }
 
-    /// A database has been emptied.
-    pub(super) fn forget(&mut self, db: DbId) {
-        self.walks.retain(|walk| walk.db != db);
-        for (_, timer) in self.slots[usize::from(db.0)].take().into_iter().flatten() {
-            if let Some(timer) = timer {
-                self.wheel.cancel(timer);
-            }
-        }
+    /// A database has been emptied; what is returned is of no use any more.
+    pub(super) fn forget(&mut self, db: DbId) -> Option<Box<Deadlines>> {
+        self.of(db).take()
     }
 }
 
 impl Store {
     /// Expires and releases, visiting at most about `budget` entries.
     pub fn tick(&mut self, now: Now, budget: usize) -> NextTick {
+        let expiring = self.expire_step(now, budget);
+        let releasing = self.release(STEP_BYTES);
+        self.stats.memory_waiting_bytes.set(self.memory.waiting() as u64);
+        if releasing { NextTick::Soon } else { expiring }
+    }
+
+    fn expire_step(&mut self, now: Now, budget: usize) -> NextTick {
         let unix = now.unix_ms();
-        let sweeper = &mut self.sweeper;
-        let (slots, walks) = (&mut sweeper.slots, &mut sweeper.walks);
-        let all_fired = sweeper.wheel.expire(unix.0, budget, |(db, slot)| {
-            if let Some(timers) = &mut slots[usize::from(db.0)] {
-                timers[usize::from(slot.get())] = (0, None);
+        let (mut left, mut next, mut all) = (budget, None, true);
+        let databases = self.dbs.len();
+        for number in (self.sweeper.first..databases).chain(0..self.sweeper.first) {
+            let db = DbId(number as u8);
+            let Some(mut deadlines) = self.sweeper.of(db).take() else { continue };
+            if deadlines.is_walking() || deadlines.next().is_some_and(|at| at <= unix) {
+                all &= self.expire_db(db, &mut deadlines, now, &mut left);
             }
-            walks.push_back(Walk { db, slot, from: TagBound::default(), earliest: None });
-        });
-        let mut left = budget;
-        while left > 0
-            && let Some(walk) = self.sweeper.walks.pop_front()
-        {
-            self.walk_on(walk, now, &mut left);
+            next = next.into_iter().chain(deadlines.next()).min();
+            *self.sweeper.of(db) = Some(deadlines);
         }
-        let releasing = self.release_step();
-        if releasing || !all_fired || !self.sweeper.walks.is_empty() {
-            return NextTick::Soon;
-        }
-        match self.sweeper.wheel.next_deadline() {
-            Some(at) => NextTick::At(UnixMs(at)),
+        self.sweeper.first = (self.sweeper.first + 1) % databases.max(1);
+        match next {
+            _ if !all => NextTick::Soon,
+            Some(at) => NextTick::At(at),
             None => NextTick::Idle,
         }
     }
 
-    /// Walks a slot from where it was left, as far as the budget goes.
-    fn walk_on(&mut self, mut walk: Walk, now: Now, left: &mut usize) {
+    /// Starts and goes on with the walks of a database; `true` when none is left.
+    fn expire_db(
+        &mut self,
+        db: DbId,
+        deadlines: &mut Deadlines,
+        now: Now,
+        left: &mut usize,
+    ) -> bool {
+        let unix = now.unix_ms();
+        let keys = self.dbs.iter().map(|db| db.len() as u64).sum::<u64>();
+        let pause = UnixMs(unix.0 + (keys * PAUSE_NS_PER_KEY).div_ceil(1_000_000));
+        let all_started = deadlines.start_walks(unix, pause, *left);
+        while *left > 0
+            && let Some(walk) = deadlines.next_walk()
+        {
+            match self.walk_on(db, walk, now, left) {
+                (walk, true) => deadlines.walked(walk),
+                (walk, false) => deadlines.put_off(walk),
+            }
+        }
+        all_started && !deadlines.is_walking()
+    }
+
+    /// Walks a slot from where it was left, as far as the budget goes; `true` at its end.
+    fn walk_on(&mut self, db: DbId, mut walk: Walk, now: Now, left: &mut usize) -> (Walk, bool) {
         let unix = now.unix_ms();
         let mut due = std::mem::take(&mut self.sweeper.due);
-        while walk.from < TagBound::END {
-            if *left == 0 {
-                self.sweeper.walks.push_front(walk);
-                self.sweeper.due = due;
-                return;
-            }
+        while !walk.from.is_end() && *left > 0 {
             let (mut visited, mut earliest) = (1, walk.earliest);
-            let db = &mut self.dbs[usize::from(walk.db.0)];
-            walk.from = db.walk(walk.slot, walk.from, |seen| {
+            let content = &mut self.dbs[usize::from(db.0)];
+            walk.from = content.walk(walk.slot, walk.from, |seen| {
                 visited += 1;
                 match seen.entry.expiry() {
                     Some(at) if at <= unix => due.push((seen.at, seen.loc)),
@@ -169,32 +139,54 @@ impl Store {
             walk.earliest = earliest;
             *left = left.saturating_sub(visited);
             for (at, loc) in due.drain(..) {
-                if db.remove_at(at, loc) {
-                    self.stats.expired_keys.add(1);
-                    self.watches.touch(walk.db, at);
-                }
+                self.expire_at(db, at, loc);
             }
         }
         self.sweeper.due = due;
-        if let Some(at) = walk.earliest {
-            let keys = self.dbs[usize::from(walk.db.0)].len() as u64;
-            let pause = UnixMs(unix.0 + keys * PAUSE_NS_PER_KEY / 1_000_000);
-            self.sweeper.expect(walk.db, walk.slot, at.max(pause));
+        (walk, walk.from.is_end())
+    }
+
+    /// Removes the entry at a place, whose time has come.
+    pub(super) fn expire_at(&mut self, db: DbId, at: KeyHash, loc: Loc) {
+        if self.dbs[usize::from(db.0)].remove_at(at, loc) {
+            self.stats.expired_keys.add(1);
+            self.watches.touch(db, at);
         }
     }
 
-    /// Releases one step's worth of memory, which takes about 20 us; `true` while there is
-    /// more.
-    fn release_step(&mut self) -> bool {
-        if self.graveyard.release_step() {
-            return true;
+    /// Gives back `bytes` and as much as has been taken from the system since the last time,
+    /// in steps of about 20 us; `true` while there is more. What a turn receives is taken
+    /// at three to five times the cost of giving it back.
+    pub(super) fn release(&mut self, bytes: usize) -> bool {
+        let mut left = self.memory.taken() + bytes;
+        if self.memory.waiting() == 0 && self.ruins.is_empty() {
+            return false;
         }
-        if let Some(ruin) = self.ruins.last_mut() {
-            if !ruin.demolish_step() {
+        while left > 0 {
+            let released = self.release_step();
+            if released == 0 {
+                return false;
+            }
+            left = left.saturating_sub(released);
+        }
+        self.memory.waiting() > 0 || !self.ruins.is_empty()
+    }
+
+    /// Gives one step's worth back and says how many bytes; 0: there is no more.
+    fn release_step(&mut self) -> usize {
+        let released = self.memory.release_step();
+        if released > 0 {
+            return released;
+        }
+        while let Some(ruin) = self.ruins.last_mut() {
+            let released = ruin.demolish_step();
+            if ruin.is_gone() {
                 self.ruins.pop();
             }
-            return true;
+            if released > 0 {
+                return released;
+            }
         }
-        self.dbs.iter_mut().any(super::db::Db::release_step)
+        self.dbs.iter_mut().map(|db| db.release_step()).find(|released| *released > 0).unwrap_or(0)
     }
 }

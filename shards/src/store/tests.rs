@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ids::ClientId;
+use crate::slot::slot_of;
 use crate::time::Nanos;
 
 fn store(seed: u64) -> Store {
@@ -26,6 +27,9 @@ enum Op {
     Expire { db: u8, key: u16, ttl: Option<u16> },
     Remove { db: u8, key: u16 },
     Get { db: u8, key: u16 },
+    Copy { db: u8, key: u16, to: u16 },
+    Lend { db: u8, key: u16 },
+    TakeBack,
     Swap(u8, u8),
     Flush(u8),
     DropSlot(u16),
@@ -48,6 +52,10 @@ fn ops() -> impl Strategy<Value = Op> {
         2 => (db.clone(), key.clone(), ttl).prop_map(|(db, key, ttl)| Op::Expire { db, key, ttl }),
         3 => (db.clone(), key.clone()).prop_map(|(db, key)| Op::Remove { db, key }),
         3 => (db.clone(), key.clone()).prop_map(|(db, key)| Op::Get { db, key }),
+        2 => (db.clone(), key.clone(), key.clone())
+            .prop_map(|(db, key, to)| Op::Copy { db, key, to }),
+        1 => (db.clone(), key.clone()).prop_map(|(db, key)| Op::Lend { db, key }),
+        1 => Just(Op::TakeBack),
         1 => (db.clone(), db.clone()).prop_map(|(a, b)| Op::Swap(a, b)),
         1 => db.prop_map(Op::Flush),
         1 => key.prop_map(Op::DropSlot),
@@ -70,84 +78,137 @@ fn value_of(key: u16, len: usize) -> Vec<u8> {
     (0..len).map(|i| (i as u8).wrapping_mul(31) ^ key as u8).collect()
 }
 
-fn apply(store: &mut Store, model: &mut Model, now: &mut u64, op: Op) {
-    let moment = at_ms(*now);
-    model.retain(|_, (_, expiry)| expiry.is_none_or(|at| at > *now));
-    let hasher = store.hasher();
-    match op {
-        Op::Set { db, key, len, ttl, keep } => {
-            let (name, value) = (key_of(key), value_of(key, len));
-            let at = ttl.map(|ttl| *now + u64::from(ttl));
-            let old = model.get(&(db, name.clone())).and_then(|(_, expiry)| *expiry);
-            let (expiry, expect) = match (keep, at) {
-                (true, _) => (Expiry::Keep, old),
-                (_, Some(at)) => (Expiry::At(UnixMs(at)), Some(at)),
-                _ => (Expiry::Never, None),
-            };
-            store
-                .set(DbId(db), hasher.key(&name), NewValue::Bytes(&value), expiry, moment)
-                .unwrap();
-            model.insert((db, name), (value, expect));
-        }
-        Op::WriteAt { db, key, offset, len } => {
-            let (name, bytes) = (key_of(key), value_of(key + 1, len));
-            let wrote = store.write_at(DbId(db), hasher.key(&name), offset, &bytes, moment);
-            let (value, _) = model.entry((db, name)).or_default();
-            value.resize(value.len().max(offset + len), 0);
-            value[offset..offset + len].copy_from_slice(&bytes);
-            assert_eq!(wrote, Ok(value.len()));
-        }
-        Op::Expire { db, key, ttl } => {
-            let name = key_of(key);
-            let at = ttl.map(|ttl| *now + u64::from(ttl));
-            let known = store.set_expiry(DbId(db), hasher.key(&name), at.map(UnixMs), moment);
-            let entry = model.get_mut(&(db, name));
-            assert_eq!(known, Ok(entry.is_some()));
-            if let Some((_, expiry)) = entry {
-                *expiry = at;
+/// A store and what should be in it.
+struct World {
+    store: Store,
+    model: Model,
+    now: u64,
+    /// Values that replies hold.
+    lent: Vec<Blob>,
+}
+
+impl World {
+    fn moment(&self) -> Now {
+        at_ms(self.now)
+    }
+
+    fn apply(&mut self, op: Op) {
+        let now = self.now;
+        self.model.retain(|_, (_, expiry)| expiry.is_none_or(|at| at > now));
+        match op {
+            Op::Set { db, key, len, ttl, keep } => self.set(db, key, len, ttl, keep),
+            Op::WriteAt { db, key, offset, len } => self.write_at(db, key, offset, len),
+            Op::Expire { db, key, ttl } => self.expire(db, key, ttl),
+            Op::Remove { db, key } => self.remove(db, key),
+            Op::Get { db, key } => self.get(db, key),
+            Op::Copy { db, key, to } => self.copy(db, key, to),
+            Op::Lend { db, key } => self.lend(db, key),
+            Op::TakeBack => self.lent.clear(),
+            Op::Swap(a, b) => self.swap(a, b),
+            Op::Flush(db) => {
+                self.store.flush(DbId(db));
+                self.model.retain(|(other, _), _| *other != db);
             }
+            Op::DropSlot(key) => self.drop_slot(slot_of(&key_of(key))),
+            Op::Tick => {
+                self.store.tick(self.moment(), 1_000_000);
+            }
+            Op::Pass(ms) => self.now += u64::from(ms),
         }
-        Op::Remove { db, key } => {
-            let name = key_of(key);
-            let removed = store.remove(DbId(db), hasher.key(&name), moment);
-            assert_eq!(removed, model.remove(&(db, name)).is_some());
+    }
+
+    fn set(&mut self, db: u8, key: u16, len: usize, ttl: Option<u16>, keep: bool) {
+        let (name, value) = (key_of(key), value_of(key, len));
+        let at = ttl.map(|ttl| self.now + u64::from(ttl));
+        let old = self.model.get(&(db, name.clone())).and_then(|(_, expiry)| *expiry);
+        let (expiry, expect) = match (keep, at) {
+            (true, _) => (Expiry::Keep, old),
+            (_, Some(at)) => (Expiry::At(UnixMs(at)), Some(at)),
+            _ => (Expiry::Never, None),
+        };
+        let (at, now) = (self.store.hasher().key(&name), self.moment());
+        self.store.set(DbId(db), at, NewValue::Bytes(&value), expiry, now).unwrap();
+        self.model.insert((db, name), (value, expect));
+    }
+
+    fn write_at(&mut self, db: u8, key: u16, offset: usize, len: usize) {
+        let (name, bytes) = (key_of(key), value_of(key + 1, len));
+        let (at, now) = (self.store.hasher().key(&name), self.moment());
+        let wrote = self.store.write_at(DbId(db), at, offset, &bytes, now);
+        let (value, _) = self.model.entry((db, name)).or_default();
+        value.resize(value.len().max(offset + len), 0);
+        value[offset..offset + len].copy_from_slice(&bytes);
+        assert_eq!(wrote, Ok(value.len()));
+    }
+
+    fn expire(&mut self, db: u8, key: u16, ttl: Option<u16>) {
+        let name = key_of(key);
+        let expiry = ttl.map(|ttl| self.now + u64::from(ttl));
+        let (at, now) = (self.store.hasher().key(&name), self.moment());
+        let known = self.store.set_expiry(DbId(db), at, expiry.map(UnixMs), now);
+        let entry = self.model.get_mut(&(db, name));
+        assert_eq!(known, Ok(entry.is_some()));
+        if let Some((_, old)) = entry {
+            *old = expiry;
         }
-        Op::Get { db, key } => {
-            let name = key_of(key);
-            let expect = model.get(&(db, name.clone()));
-            let info = store.entry(DbId(db), hasher.key(&name), moment);
-            assert_eq!(info.map(|i| i.expiry), expect.map(|(_, at)| at.map(UnixMs)));
-            let found = store.get(DbId(db), hasher.key(&name), moment, true);
-            assert_eq!(found.map(Value::bytes), expect.map(|(value, _)| &value[..]));
+    }
+
+    fn remove(&mut self, db: u8, key: u16) {
+        let (name, now) = (key_of(key), self.moment());
+        let removed = self.store.remove(DbId(db), self.store.hasher().key(&name), now);
+        assert_eq!(removed, self.model.remove(&(db, name)).is_some());
+    }
+
+    fn get(&mut self, db: u8, key: u16) {
+        let name = key_of(key);
+        let (at, now) = (self.store.hasher().key(&name), self.moment());
+        let expect = self.model.get(&(db, name.clone()));
+        let info = self.store.entry(DbId(db), at, now);
+        assert_eq!(info.map(|i| i.expiry), expect.map(|(_, at)| at.map(UnixMs)));
+        let found = self.store.get(DbId(db), at, now, true);
+        assert_eq!(found.map(Value::bytes), expect.map(|(value, _)| &value[..]));
+    }
+
+    /// What COPY and RENAME do to a long value: two keys share it.
+    fn copy(&mut self, db: u8, key: u16, to: u16) {
+        let (from, to) = (key_of(key), key_of(to));
+        let (hasher, now) = (self.store.hasher(), self.moment());
+        let Some(Value::Blob(blob)) = self.store.get(DbId(db), hasher.key(&from), now, true) else {
+            return;
+        };
+        let value = NewValue::Blob(blob.clone());
+        self.store.set(DbId(1 - db), hasher.key(&to), value, Expiry::Never, now).unwrap();
+        let value = self.model[&(db, from)].0.clone();
+        self.model.insert((1 - db, to), (value, None));
+    }
+
+    fn lend(&mut self, db: u8, key: u16) {
+        let (name, now) = (key_of(key), self.moment());
+        let found = self.store.get(DbId(db), self.store.hasher().key(&name), now, true);
+        if let Some(Value::Blob(blob)) = found {
+            self.lent.push(blob.slice(blob.len() / 2..blob.len()));
         }
-        Op::Swap(a, b) => {
-            store.swap(DbId(a), DbId(b));
-            let swapped = std::mem::take(model).into_iter().map(|((db, name), entry)| {
-                let db = if db == a {
-                    b
-                } else if db == b {
-                    a
-                } else {
-                    db
-                };
-                ((db, name), entry)
-            });
-            *model = swapped.collect();
-        }
-        Op::Flush(db) => {
-            store.flush(DbId(db));
-            model.retain(|(other, _), _| *other != db);
-        }
-        Op::DropSlot(key) => {
-            let slot = slot_of(&key_of(key));
-            while !store.drop_slot(slot, 3) {}
-            assert_eq!(store.slot_len(slot), 0);
-            model.retain(|(_, name), _| slot_of(name) != slot);
-        }
-        Op::Tick => {
-            store.tick(moment, 1_000_000);
-        }
-        Op::Pass(ms) => *now += u64::from(ms),
+    }
+
+    fn swap(&mut self, a: u8, b: u8) {
+        self.store.swap(DbId(a), DbId(b));
+        let swapped = std::mem::take(&mut self.model).into_iter().map(|((db, name), entry)| {
+            let db = if db == a {
+                b
+            } else if db == b {
+                a
+            } else {
+                db
+            };
+            ((db, name), entry)
+        });
+        self.model = swapped.collect();
+    }
+
+    fn drop_slot(&mut self, slot: SlotId) {
+        while !self.store.drop_slot(slot, 3) {}
+        assert_eq!(self.store.slot_len(slot), 0);
+        self.model.retain(|(_, name), _| slot_of(name) != slot);
     }
 }
 
@@ -156,7 +217,7 @@ fn scanned(store: &Store, db: DbId, now: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
     let (mut seen, mut cursor) = (Vec::new(), ScanCursor(0));
     loop {
         (cursor, _) = store.scan(db, cursor, 7, 300, at_ms(now), &mut |key, value| {
-            seen.push((key.to_vec(), value.bytes().to_vec()));
+            seen.push((key.bytes().to_vec(), value.bytes().to_vec()));
         });
         if cursor == ScanCursor(0) {
             seen.sort();
@@ -176,10 +237,11 @@ proptest! {
         if weak {
             store.hasher.hash_mask = 3 << 62; // four tags for all keys
         }
-        let (mut model, mut now) = (Model::new(), 1_000_000);
+        let mut world = World { store, model: Model::new(), now: 1_000_000, lent: Vec::new() };
         for op in ops {
-            apply(&mut store, &mut model, &mut now, op);
+            world.apply(op);
         }
+        let World { mut store, mut model, mut now, lent } = world;
         model.retain(|_, (_, expiry)| expiry.is_none_or(|at| at > now));
         for db in 0..2 {
             let expect: Vec<_> = model
@@ -198,7 +260,10 @@ proptest! {
         prop_assert_eq!(store.len(DbId(0)) + store.len(DbId(1)), model.len());
         store.flush_all();
         while store.tick(at_ms(now), 100) == NextTick::Soon {}
-        prop_assert_eq!(store.memory_used(), 0);
+        prop_assert_eq!(store.memory_used() == 0, lent.is_empty(), "what is lent is in use");
+        drop(lent);
+        while store.tick(at_ms(now), 100) == NextTick::Soon {}
+        prop_assert_eq!((store.memory_used(), store.memory_waiting()), (0, 0));
     }
 }
 
@@ -216,7 +281,7 @@ fn a_scan_sees_what_stays_while_the_rest_changes() {
     }
     let (mut seen, mut cursor, mut round) = (Vec::new(), ScanCursor(0), 0);
     loop {
-        let mut visit = |key: &[u8], _: Value<'_>| seen.push(key.to_vec());
+        let mut visit = |key: Value<'_>, _: Value<'_>| seen.push(key.bytes().to_vec());
         (cursor, _) = store.scan(DbId(0), cursor, 10, 1_000, now, &mut visit);
         for n in 0..40 {
             // Grows first, shrinks later, both in the crowded slot and everywhere.
@@ -315,14 +380,14 @@ fn the_idlest_goes_first() {
     }
     let now = at_ms(3_000_000);
     for _ in 0..1_000 {
-        assert!(store.evict_one(EvictionPolicy::AllKeysLru, 5, now));
+        assert_eq!(store.evict_one(EvictionPolicy::AllKeysLru, 5, now), Eviction::Done);
     }
     let old = (0..1_000u64)
         .filter(|n| store.entry(DbId(0), hasher.key(n.to_string().as_bytes()), now).is_some())
         .count();
     assert!(old < 220, "{old} of the older half survived; a blind choice would leave 500");
-    assert!(!store.evict_one(EvictionPolicy::VolatileLru, 5, now), "none expires");
-    assert!(!store.evict_one(EvictionPolicy::NoEviction, 5, now));
+    assert_eq!(store.evict_one(EvictionPolicy::VolatileLru, 5, now), Eviction::NoneLeft);
+    assert_eq!(store.evict_one(EvictionPolicy::NoEviction, 5, now), Eviction::NoneLeft);
 }
 
 #[test]
@@ -348,5 +413,157 @@ fn watches_break_by_every_kind_of_change() {
         assert!(store.watches.is_broken(ClientId(1)), "change {n}");
         store.watches.unwatch(ClientId(1));
         assert!(!store.watches.is_broken(ClientId(1)));
+    }
+}
+
+#[test]
+fn a_claim_takes_no_memory() {
+    let store = store(1);
+    let mut builders: Vec<_> =
+        (0..100).map(|n| store.blobs().builder((1 << 20) + n * 1_000).unwrap()).collect();
+    builders.extend((0..100).map(|n| store.blobs().builder((32 << 10) + n).unwrap()));
+    assert_eq!(store.memory_used(), 0);
+    for builder in &mut builders {
+        builder.extend(&[1; 1_000]);
+    }
+    assert_eq!(store.memory_used(), 200_000);
+    drop(builders);
+    assert_eq!(store.memory_used(), 0);
+}
+
+#[test]
+fn what_may_go_is_found_however_little_of_it_there_is() {
+    let mut store = store(9);
+    let (hasher, now) = (store.hasher(), at_ms(1));
+    let set = |store: &mut Store, name: String, expiry: Expiry| {
+        let key = hasher.key(name.as_bytes());
+        store.set(DbId(0), key, NewValue::Bytes(b"v"), expiry, now).unwrap();
+    };
+    (0..200_000).for_each(|n| set(&mut store, format!("{{one}}{n}"), Expiry::Never));
+    (0..200_000).for_each(|n| set(&mut store, format!("stays{n}"), Expiry::Never));
+    (0..100).for_each(|n| set(&mut store, format!("goes{n}"), Expiry::At(UnixMs(1_000_000))));
+    for n in 0..100 {
+        assert_eq!(store.evict_one(EvictionPolicy::VolatileLru, 5, now), Eviction::Done, "{n}");
+        assert_eq!(store.expires(DbId(0)), 99 - n);
+    }
+    assert_eq!(store.evict_one(EvictionPolicy::VolatileLru, 5, now), Eviction::NoneLeft);
+    assert_eq!(store.len(DbId(0)), 400_000);
+}
+
+#[test]
+fn overwriting_long_values_for_ever_takes_a_bounded_amount() {
+    let mut store = store(1);
+    let (key, now) = (store.hasher().key(b"k"), at_ms(1));
+    let value = vec![1; 2 << 20];
+    for _ in 0..200 {
+        for _ in 0..2 {
+            let mut builder = store.blob(value.len()).unwrap();
+            builder.extend(&value);
+            let value = NewValue::Blob(builder.freeze());
+            store.set(DbId(0), key, value, Expiry::Never, now).unwrap();
+        }
+        store.tick(now, 100);
+        let all = store.memory_used() + store.memory_waiting();
+        assert!(all <= 6 << 20, "the value, and what a turn brought: {all}");
+    }
+}
+
+#[test]
+fn flushing_again_and_again_takes_nothing() {
+    let mut store = store(1);
+    let (key, now) = (store.hasher().key(b"k"), at_ms(1));
+    for n in 0..100_000 {
+        if n % 100 == 0 {
+            store.set(DbId(3), key, NewValue::Bytes(b"v"), Expiry::Never, now).unwrap();
+        }
+        store.flush_all();
+        assert!(store.ruins.len() < 4);
+    }
+}
+
+/// A value of so many bytes, as a client's comes in.
+fn arrived(store: &Store, len: usize) -> Blob {
+    let mut builder = store.blob(len).unwrap();
+    builder.extend(&vec![1; len]);
+    builder.freeze()
+}
+
+#[test]
+fn a_long_value_counts_for_each_key_that_holds_it_and_once_while_only_a_reply_does() {
+    const LEN: usize = 2 << 20;
+    let mut store = store(1);
+    let (hasher, now) = (store.hasher(), at_ms(1));
+    let put = |store: &mut Store, db: u8, name: &str, blob: &Blob| {
+        let (key, value) = (hasher.key(name.as_bytes()), NewValue::Blob(blob.clone()));
+        store.set(DbId(db), key, value, Expiry::Never, now).unwrap();
+    };
+    let values = |store: &Store| store.memory_used() / LEN;
+    let lent = arrived(&store, LEN);
+    assert_eq!(values(&store), 1, "it has arrived");
+    put(&mut store, 0, "a", &lent);
+    assert_eq!(values(&store), 1);
+    put(&mut store, 0, "b", &lent);
+    put(&mut store, 1, "c", &lent);
+    assert_eq!(values(&store), 3);
+    store.flush(DbId(0));
+    assert_eq!(values(&store), 1);
+    assert!(store.remove(DbId(1), hasher.key(b"c"), now));
+    assert_eq!(values(&store), 1, "a reply holds it");
+    while store.tick(now, 100) == NextTick::Soon {}
+    assert_eq!((values(&store), store.memory_waiting()), (1, 0));
+    drop(lent);
+    assert_eq!((values(&store), store.memory_waiting()), (0, LEN));
+    while store.tick(now, 100) == NextTick::Soon {}
+    store.flush_all();
+    while store.tick(now, 100) == NextTick::Soon {}
+    assert_eq!((store.memory_used(), store.memory_waiting()), (0, 0));
+}
+
+#[test]
+fn a_value_that_grows_is_not_copied_again_and_again() {
+    let mut store = store(1);
+    let (key, now) = (store.hasher().key(b"k"), at_ms(1));
+    let value = NewValue::Blob(arrived(&store, 20 << 20));
+    store.set(DbId(0), key, value, Expiry::Never, now).unwrap();
+    store.memory.taken();
+    let mut len = 20 << 20;
+    for n in 0..1_000 {
+        let part = [n as u8; 10_000];
+        len = store.write_at(DbId(0), key, len, &part, now).unwrap();
+    }
+    assert!(store.memory.taken() <= 10_000_000, "what was appended, and no copies");
+    let value = store.get(DbId(0), key, now, false).unwrap().bytes();
+    assert!(value[..20 << 20].iter().all(|byte| *byte == 1));
+    assert!(
+        value[20 << 20..].chunks(10_000).enumerate().all(|(n, part)| part == [n as u8; 10_000])
+    );
+}
+
+/// Filling and flushing in turns, with values of all lengths and many short keys.
+#[test]
+fn while_memory_waits_the_whole_does_not_grow() {
+    let mut store = store(1);
+    let (hasher, now) = (store.hasher(), at_ms(1));
+    let all = |store: &Store| store.memory_used() + store.memory_waiting();
+    let mut most = 0;
+    for round in 0..60 {
+        for n in 0..200u32 {
+            let name = n.to_string();
+            let len = 40 << (n % 16);
+            let key = hasher.key(name.as_bytes());
+            let value = NewValue::Blob(arrived(&store, len));
+            store.set(DbId(0), key, value, Expiry::Never, now).unwrap();
+        }
+        for n in 0..3_000u32 {
+            let name = n.to_string();
+            let key = hasher.key(name.as_bytes());
+            store.set(DbId(1), key, NewValue::Bytes(b"v"), Expiry::Never, now).unwrap();
+        }
+        if round == 0 {
+            most = all(&store);
+        }
+        store.flush_all();
+        store.tick(now, 100);
+        assert!(all(&store) <= most * 5 / 4, "{round}: {} of {most}", all(&store));
     }
 }
