@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod cores;
 mod logging;
 mod metrics;
 mod serve;

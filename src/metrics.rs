@@ -9,7 +9,7 @@ use dataplane::cache_server::{Control, Order};
 use dataplane::runtime::{DriverKind, Waker};
 use dataplane::telemetry::{LOOP_METRICS, Stages};
 use shards::command::COMMANDS;
-use shards::stats::METRICS;
+use shards::stats::{CommandCounts, METRICS};
 
 /// How long a shard may take to copy its histograms.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -17,63 +17,73 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const QUANTILES: [(f64, &str); 5] =
     [(0.5, "0.5"), (0.9, "0.9"), (0.99, "0.99"), (0.999, "0.999"), (1.0, "1")];
 
-/// One shard as the admin port sees it.
-pub(crate) struct ShardView {
-    pub(crate) control: Arc<Control>,
-    pub(crate) waker: Waker,
+/// The node as the admin port sees it.
+pub(crate) struct NodeView {
+    pub(crate) node: Arc<[Arc<Control>]>,
+    pub(crate) wakers: Vec<Waker>,
     pub(crate) driver: DriverKind,
 }
 
-impl Source for ShardView {
+impl Source for NodeView {
     fn ready(&self) -> bool {
-        self.control.order() == Order::Run
+        self.node.iter().all(|control| control.order() == Order::Run)
     }
 
     fn metrics(&self) -> String {
         // Asked first, since answering brings the gauges up to date.
-        let deadline = Instant::now() + PATIENCE;
-        let pause = || {
-            std::thread::sleep(Duration::from_micros(200));
-            Instant::now() < deadline
-        };
-        let stages = self.control.stages.ask(Box::default(), || self.waker.wake(), pause);
+        let stages: Vec<_> = self.node.iter().zip(&self.wakers).map(ask).collect();
         let mut page = Page::default();
         page.family("corelane_info", "gauge", "Version and driver of this node.");
         let version = env!("CARGO_PKG_VERSION");
         page.sample("", &[("version", version), ("driver", self.driver.name())], 1);
         self.counts(&mut page);
-        if let Some(stages) = stages {
-            show_stages(&mut page, &stages);
-        }
+        show_stages(&mut page, &stages);
         page.finish()
     }
 }
 
-impl ShardView {
+fn ask((control, waker): (&Arc<Control>, &Waker)) -> Option<Box<Stages>> {
+    let deadline = Instant::now() + PATIENCE;
+    let pause = || {
+        std::thread::sleep(Duration::from_micros(200));
+        Instant::now() < deadline
+    };
+    control.stages.ask(Box::default(), || waker.wake(), pause)
+}
+
+impl NodeView {
+    /// Each shard with its number.
+    fn shards(&self) -> impl Iterator<Item = (String, &Control)> {
+        self.node.iter().enumerate().map(|(n, control)| (n.to_string(), &**control))
+    }
+
     fn counts(&self, page: &mut Page) {
         for metric in METRICS {
-            let value = (metric.read)(&self.control.shard_stats);
             family(page, metric.name, metric.counter, metric.help);
-            page.sample("", &[("shard", "0")], value);
+            for (shard, control) in self.shards() {
+                page.sample("", &[("shard", &shard)], (metric.read)(&control.shard_stats));
+            }
         }
         for metric in LOOP_METRICS {
-            let value = (metric.read)(&self.control.loop_stats);
             family(page, metric.name, metric.counter, metric.help);
-            let labels: Vec<_> = [("shard", "0")].into_iter().chain(metric.label).collect();
-            page.sample("", &labels, value);
+            for (shard, control) in self.shards() {
+                let labels = [("shard", shard.as_str())].into_iter().chain(metric.label);
+                let value = (metric.read)(&control.loop_stats);
+                page.sample("", &labels.collect::<Vec<_>>(), value);
+            }
         }
+        let calls: fn(&Control) -> &CommandCounts = |control| &control.shard_stats.calls;
+        let failed: fn(&Control) -> &CommandCounts = |control| &control.shard_stats.failed_calls;
         for (name, help, counts) in [
-            ("command_calls", "Calls of each command.", &self.control.shard_stats.calls),
-            (
-                "command_failures",
-                "Calls that ended in an error.",
-                &self.control.shard_stats.failed_calls,
-            ),
+            ("command_calls", "Calls of each command.", calls),
+            ("command_failures", "Calls that ended in an error.", failed),
         ] {
             family(page, name, true, help);
-            for (spec, count) in COMMANDS.iter().zip(counts.all()) {
-                if count.get() > 0 {
-                    page.sample("", &[("shard", "0"), ("command", spec.name)], count.get());
+            for (shard, control) in self.shards() {
+                for (spec, count) in COMMANDS.iter().zip(counts(control).all()) {
+                    if count.get() > 0 {
+                        page.sample("", &[("shard", &shard), ("command", spec.name)], count.get());
+                    }
                 }
             }
         }
@@ -85,20 +95,26 @@ fn family(page: &mut Page, name: &str, counter: bool, help: &str) {
     page.family(&format!("corelane_{name}{suffix}"), kind, help);
 }
 
-fn show_stages(page: &mut Page, stages: &Stages) {
+fn show_stages(page: &mut Page, shards: &[Option<Box<Stages>>]) {
     page.family(
         "corelane_stage_seconds",
         "summary",
         "Time of a turn's stage, counted once for each request of the turn.",
     );
-    for (stage, histogram) in stages.each() {
-        for (quantile, name) in QUANTILES {
-            let seconds = histogram.value_at_quantile(quantile) as f64 / 1e9;
-            page.sample("", &[("shard", "0"), ("stage", stage), ("quantile", name)], seconds);
+    for (shard, stages) in shards.iter().enumerate() {
+        let shard = shard.to_string();
+        for (stage, histogram) in stages.iter().flat_map(|stages| stages.each()) {
+            let label = |quantile| {
+                let labels = [("shard", shard.as_str()), ("stage", stage)];
+                labels.into_iter().chain(quantile).collect::<Vec<_>>()
+            };
+            for (quantile, name) in QUANTILES {
+                let seconds = histogram.value_at_quantile(quantile) as f64 / 1e9;
+                page.sample("", &label(Some(("quantile", name))), seconds);
+            }
+            let sum = histogram.mean() * histogram.len() as f64 / 1e9;
+            page.sample("_sum", &label(None), sum);
+            page.sample("_count", &label(None), histogram.len());
         }
-        let labels = [("shard", "0"), ("stage", stage)];
-        let sum = histogram.mean() * histogram.len() as f64 / 1e9;
-        page.sample("_sum", &labels, sum);
-        page.sample("_count", &labels, histogram.len());
     }
 }

@@ -7,16 +7,21 @@ use std::sync::{Arc, mpsc};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use controlplane::admin;
+use core_affinity::CoreId;
 use dataplane::cache_server::{CacheServer, Control, Setup};
+use dataplane::mesh::port::Ends;
 use dataplane::net;
+use dataplane::publish::publication;
 use dataplane::runtime::choose::{self, Opened, Wish};
 use dataplane::runtime::{Choice, Driver, DriverKind, Waker};
+use shards::budget::Budget;
 use shards::command::NodeFacts;
 use shards::settings::Settings;
 use shards::time::Nanos;
 
 use crate::args::{DriverChoice, ServeOptions};
-use crate::metrics::ShardView;
+use crate::cores;
+use crate::metrics::NodeView;
 use crate::signals;
 
 /// Descriptors that the node needs besides those of clients.
@@ -29,15 +34,9 @@ const FEWEST_CLIENTS: u64 = 32;
 /// # Errors
 /// One line that says what is wrong and what to do.
 pub(crate) fn run(options: ServeOptions) -> Result<(), String> {
-    if options.shards != 1 {
-        return Err(format!(
-            "--shards {}: this version runs one shard; leave the flag out",
-            options.shards
-        ));
-    }
     let settings = settings(&options)?;
     refuse_open_doors(&options, &settings)?;
-    let cpu = choose_cpu(&options)?;
+    let cores = cores::choose(&options)?;
     let resp = net::listen_on(options.resp).map_err(|why| format!("--resp: {why}"))?;
     let resp_address = address_of(&resp)?;
     let admin = net::listen_on(options.admin).map_err(|why| format!("--admin: {why}"))?;
@@ -45,31 +44,85 @@ pub(crate) fn run(options: ServeOptions) -> Result<(), String> {
     let settings =
         Settings { port: resp_address.port(), bind: resp_address.ip().to_string(), ..settings };
     let clients = settings.maxclients;
-    let control = Arc::new(Control::default());
-    let setup = Setup {
-        listener: OwnedFd::from(resp),
-        settings,
-        seed: u64::from_ne_bytes(random()?),
-        facts: facts(resp_address.port())?,
+    let seed = u64::from_ne_bytes(random()?);
+    let facts = NodeFacts { shards: cores.len() as u16, ..facts(resp_address.port())? };
+    let node: Arc<[Arc<Control>]> = cores.iter().map(|_| Arc::default()).collect();
+    let mut listener = Some(OwnedFd::from(resp));
+    let mut ends = Ends::between(facts.shards).into_iter();
+    let several = cores.len() > 1;
+    let budget = Arc::new(Budget::new(facts.shards));
+    let published = publication(settings);
+    let setups = node.iter().map(|control| Setup {
+        listener: listener.take(),
+        mesh: ends.next().filter(|_| several),
+        budget: budget.clone(),
+        node: node.clone(),
+        settings: published.clone(),
+        seed,
+        facts: facts.clone(),
         control: control.clone(),
         spin: Nanos(u64::from(options.spin) * 1_000),
-    };
-    let wish = wish(options.driver);
-    let (started, start) = mpsc::channel();
-    let shard = std::thread::Builder::new()
-        .name("shard-0".into())
-        .spawn(move || serve(wish, setup, cpu, &started))
-        .map_err(|error| format!("cannot start a thread: {error}"))?;
-    let failed = || "the shard has ended before it began".to_string();
-    let (waker, choice) = start.recv().map_err(|_| failed())??;
-    if wish == Wish::Auto && choice.kind == DriverKind::Epoll {
-        tracing::warn!("running on epoll: {}", choice.reason);
-    }
-    let view = ShardView { control: control.clone(), waker: waker.clone(), driver: choice.kind };
+    });
+    let started = start_shards(wish(options.driver), setups, &cores)?;
+    let wakers: Vec<Waker> = started.shards.iter().map(|shard| shard.waker.clone()).collect();
+    let view = NodeView { node: node.clone(), wakers: wakers.clone(), driver: started.choice.kind };
     admin::spawn(admin, Arc::new(view)).map_err(|e| format!("cannot serve the admin port: {e}"))?;
-    signals::spawn(control, waker)?;
-    announce(resp_address, admin_address, &choice, cpu, clients);
-    shard.join().map_err(|_| failed())?
+    signals::spawn(node, wakers)?;
+    announce(resp_address, admin_address, &started.choice, &cores, clients);
+    let mut outcome = Ok(());
+    for shard in started.shards {
+        let ended = shard.thread.join().map_err(|_| failed())?;
+        outcome = outcome.and(ended);
+    }
+    outcome
+}
+
+fn failed() -> String {
+    "a shard has ended before it began".into()
+}
+
+/// A shard that runs.
+struct Shard {
+    thread: std::thread::JoinHandle<Result<(), String>>,
+    waker: Waker,
+}
+
+/// All of them, and the driver they run on.
+struct Running {
+    shards: Vec<Shard>,
+    choice: Choice,
+}
+
+/// Starts one thread a shard, one after the other; all run on the driver of the first unless
+/// the kernel refuses it to them.
+fn start_shards(
+    wish: Wish,
+    setups: impl Iterator<Item = Setup>,
+    cores: &[CoreId],
+) -> Result<Running, String> {
+    let mut shards = Vec::new();
+    let mut chosen: Option<Choice> = None;
+    for (n, (setup, core)) in setups.zip(cores).enumerate() {
+        let (core, wish) = (*core, chosen.as_ref().map_or(wish, |first| follow(wish, first)));
+        let (started, start) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name(format!("shard-{n}"))
+            .spawn(move || serve(wish, setup, core, &started))
+            .map_err(|error| format!("cannot start a thread: {error}"))?;
+        let (waker, choice) = start.recv().map_err(|_| failed())??;
+        if wish == Wish::Auto && choice.kind == DriverKind::Epoll {
+            tracing::warn!("shard {n} runs on epoll: {}", choice.reason);
+        }
+        chosen.get_or_insert(choice);
+        shards.push(Shard { thread, waker });
+    }
+    let choice = chosen.ok_or("no core to run on")?;
+    Ok(Running { shards, choice })
+}
+
+/// What a further shard asks for: what the first has, or else what it can get.
+fn follow(wish: Wish, first: &Choice) -> Wish {
+    if first.kind == DriverKind::Epoll { Wish::Only(DriverKind::Epoll) } else { wish }
 }
 
 /// What a shard's thread says once it runs, or why it does not.
@@ -79,7 +132,7 @@ type Started = Result<(Waker, Choice), String>;
 fn serve(
     wish: Wish,
     mut setup: Setup,
-    cpu: core_affinity::CoreId,
+    cpu: CoreId,
     started: &mpsc::Sender<Started>,
 ) -> Result<(), String> {
     if !core_affinity::set_for_current(cpu) {
@@ -178,23 +231,6 @@ fn wish(choice: DriverChoice) -> Wish {
     }
 }
 
-fn choose_cpu(options: &ServeOptions) -> Result<core_affinity::CoreId, String> {
-    let allowed = core_affinity::get_core_ids().unwrap_or_default();
-    let listed: Vec<usize> = allowed.iter().map(|core| core.id).collect();
-    let wanted = match &options.cpus {
-        None => allowed.first().copied(),
-        Some(list) => {
-            if let Some(missing) = list.0.iter().find(|cpu| !listed.contains(cpu)) {
-                return Err(format!(
-                    "--cpus: core {missing} is not among those this process may use ({listed:?})"
-                ));
-            }
-            list.0.first().map(|id| core_affinity::CoreId { id: *id })
-        }
-    };
-    wanted.ok_or_else(|| "the system does not tell which cores there are; use --cpus 0".into())
-}
-
 fn address_of(listener: &std::net::TcpListener) -> Result<SocketAddr, String> {
     listener.local_addr().map_err(|error| format!("a listener has no address: {error}"))
 }
@@ -230,15 +266,16 @@ fn facts(port: u16) -> Result<NodeFacts, String> {
     })
 }
 
-fn announce(
-    resp: SocketAddr,
-    admin: SocketAddr,
-    choice: &Choice,
-    cpu: core_affinity::CoreId,
-    clients: u32,
-) {
+fn announce(resp: SocketAddr, admin: SocketAddr, choice: &Choice, cores: &[CoreId], clients: u32) {
     let port = resp.port();
-    println!("corelane {}, one shard on core {}", env!("CARGO_PKG_VERSION"), cpu.id);
+    let version = env!("CARGO_PKG_VERSION");
+    match cores {
+        [core] => println!("corelane {version}, one shard on core {}", core.id),
+        cores => {
+            let ids: Vec<String> = cores.iter().map(|core| core.id.to_string()).collect();
+            println!("corelane {version}, {} shards on cores {}", cores.len(), ids.join(","));
+        }
+    }
     println!("resp listening on {resp} (driver {}: {})", choice.kind, choice.reason);
     println!("admin listening on http://{admin}");
     if clients < Settings::default().maxclients {

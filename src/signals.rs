@@ -11,17 +11,20 @@ use signal_hook::iterator::Signals;
 ///
 /// # Errors
 /// In words, when signals cannot be caught.
-pub(crate) fn spawn(control: Arc<Control>, waker: Waker) -> Result<(), String> {
+pub(crate) fn spawn(node: Arc<[Arc<Control>]>, wakers: Vec<Waker>) -> Result<(), String> {
     let mut signals = Signals::new([SIGTERM, SIGINT])
         .map_err(|error| format!("cannot catch signals: {error}"))?;
+    let order = move |order: Order| {
+        node.iter().zip(&wakers).for_each(|(control, waker)| control.give(order, waker));
+    };
     let listen = move || {
         for (n, _) in signals.forever().enumerate() {
             if n == 0 {
                 tracing::info!("draining: no new connections, 30 s for what is under way");
-                control.give(Order::Drain, &waker);
+                order(Order::Drain);
             } else {
                 tracing::info!("ending at once");
-                control.give(Order::Stop, &waker);
+                order(Order::Stop);
             }
         }
     };

@@ -1,7 +1,9 @@
 //! What touches sockets and disks: the event loop of a shard, the codecs, the servers.
 
 pub mod cache_server;
+pub mod mesh;
 pub mod net;
+pub mod publish;
 pub mod resp;
 pub mod runtime;
 pub mod telemetry;

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
 use dataplane::cache_server::{CacheServer, Control, Order, Setup};
+use dataplane::publish::publication;
 use dataplane::runtime::epoll::Epoll;
 use dataplane::runtime::uring::Uring;
 use dataplane::runtime::{Driver, Waker};
@@ -103,8 +104,11 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let control = Arc::new(Control::default());
         let setup = Setup {
-            listener: OwnedFd::from(listener),
-            settings: Settings::default(),
+            listener: Some(OwnedFd::from(listener)),
+            mesh: None,
+            budget: Arc::new(shards::budget::Budget::new(1)),
+            node: Arc::from([control.clone()]),
+            settings: publication(Settings::default()),
             seed: 1,
             facts: facts(),
             control: control.clone(),

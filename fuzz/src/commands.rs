@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shards::command::{Args, Flow, Host, NodeFacts, OwnedArgs, Shard, Traffic, dispatch, lookup};
+use shards::command::{Args, CommandError, Flow, Host, NodeFacts, OwnedArgs, Shard, Traffic, dispatch, lookup};
 use shards::ids::ClientId;
 use shards::reply::Reply;
 use shards::session::{ReplyMode, Session};
@@ -12,15 +12,25 @@ use shards::time::{Nanos, Now};
 use crate::resp_parser::requests;
 
 /// A node with nobody else on it.
-struct Alone(NodeFacts);
+struct Alone {
+    facts: NodeFacts,
+    settings: Settings,
+}
 
 impl Host for Alone {
     fn facts(&self) -> &NodeFacts {
-        &self.0
+        &self.facts
     }
     fn each_client(&self, _: &mut dyn FnMut(&Session, Traffic)) {}
     fn own_traffic(&self) -> Traffic {
         Traffic::default()
+    }
+    fn change_settings(
+        &mut self,
+        change: &mut dyn FnMut(&Settings) -> Result<Settings, CommandError>,
+    ) -> Result<Settings, CommandError> {
+        self.settings = change(&self.settings)?;
+        Ok(self.settings.clone())
     }
     fn kill(&mut self, _: ClientId) {}
     fn connections_accepted(&self) -> u64 {
@@ -35,7 +45,7 @@ impl Host for Alone {
 }
 
 fn alone() -> Alone {
-    Alone(NodeFacts {
+    let facts = NodeFacts {
         version: "0".into(),
         driver: "none",
         port: 0,
@@ -45,7 +55,8 @@ fn alone() -> Alone {
         executable: String::new(),
         os: String::new(),
         shards: 1,
-    })
+    };
+    Alone { facts, settings: Settings::default() }
 }
 
 /// See the module's text. Two clients take turns; the first byte says how fast time goes.

@@ -14,6 +14,9 @@ pub struct ShardId(pub u16);
 pub struct SlotId(u16);
 
 impl SlotId {
+    /// The last one.
+    pub const LAST: Self = Self(SLOTS - 1);
+
     /// The slot of that number, if there is one.
     pub const fn new(number: u16) -> Option<Self> {
         if number < SLOTS { Some(Self(number)) } else { None }

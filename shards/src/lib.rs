@@ -3,10 +3,15 @@
 //! No sockets, no threads, no clocks and no randomness of its own: bytes, the time and
 //! a seed come in, bytes and effects go out, so that whole shards can be simulated.
 
+pub mod budget;
 pub mod command;
 pub mod glob;
+pub mod holds;
 pub mod ids;
 pub mod number;
+pub mod operation;
+pub mod order;
+pub mod partition;
 pub mod reply;
 pub mod session;
 pub mod settings;

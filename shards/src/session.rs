@@ -82,6 +82,8 @@ pub struct Session {
     pub last_command: Option<&'static CommandSpec>,
     /// Commands so far.
     pub commands: u64,
+    /// Whether it stands for a client of another shard.
+    pub is_guest: bool,
 }
 
 impl Session {
@@ -106,11 +108,24 @@ impl Session {
             last_seen: now,
             last_command: None,
             commands: 0,
+            is_guest: false,
         }
     }
 
+    /// Stands for a client of another shard while a command of it runs here.
+    pub fn guest(now: Now) -> Self {
+        Self { is_guest: true, ..Self::new(ClientId(0), true, now) }
+    }
+
+    /// Becomes the stand-in of another client.
+    pub fn stand_in(&mut self, client: ClientId, protocol: Protocol, db: DbId, no_touch: bool) {
+        debug_assert!(self.is_guest, "a client is nobody's stand-in");
+        (self.id, self.protocol, self.db, self.no_touch) = (client, protocol, db, no_touch);
+        self.watched.clear();
+    }
+
     /// Whether a command may run with no more ado.
-    pub(crate) fn is_plain(&self) -> bool {
+    pub fn is_plain(&self) -> bool {
         self.authenticated && self.transaction.is_none() && self.replies == ReplyMode::On
     }
 }

@@ -48,6 +48,12 @@ impl WatchTable {
         }
     }
 
+    /// The keys that a client watches, with their databases.
+    pub fn of(&self, client: ClientId) -> Vec<(DbId, Box<[u8]>)> {
+        let keys = self.watched.get(&client).into_iter().flatten();
+        keys.map(|(db, _, key)| (*db, key.clone())).collect()
+    }
+
     /// Whether a key that the client watches has changed.
     pub fn is_broken(&self, client: ClientId) -> bool {
         self.broken.contains(&client)

@@ -62,6 +62,11 @@ pub fn binary() -> PathBuf {
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_corelane")), PathBuf::from)
 }
 
+/// Shards of each node; a whole run of tests is with one number of them.
+pub fn shards() -> String {
+    std::env::var("CORELANE_SHARDS").unwrap_or_else(|_| "1".into())
+}
+
 /// A folder of one test's own.
 pub fn fresh_dir() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -239,6 +244,9 @@ fn spawn(options: &Options, dir: &Path) -> io::Result<Child> {
         if !options.args.iter().any(|arg| arg == flag) {
             command.args([flag, "127.0.0.1:0"]);
         }
+    }
+    if !options.args.iter().any(|arg| arg == "--shards") {
+        command.args(["--shards", &shards()]);
     }
     if let Some(driver) = &options.driver {
         command.args(["--driver", driver]);

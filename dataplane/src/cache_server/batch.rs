@@ -31,6 +31,8 @@ pub(super) enum Source {
     Unread,
     /// In [`Batch::unquoted`].
     Unquoted(u32),
+    /// In a parcel of another shard.
+    Guest(u32),
 }
 
 /// One request. Small, since a batch of them passes the cache three times; what requests
@@ -59,7 +61,7 @@ pub(super) struct Queued {
 const _: () = assert!(size_of::<Queued>() <= 64, "one cache line");
 
 /// Why a connection ends in place of a request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Fault {
     /// The bytes are none, or claim too much.
     Protocol(ProtocolError),

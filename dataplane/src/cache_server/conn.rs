@@ -4,11 +4,15 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::VecDeque;
+
 use shards::command::LongOp;
+use shards::order::Order;
 use shards::reply::Reply;
 use shards::session::Session;
 use shards::wheel::TimerId;
 
+use super::across::{Abroad, Delayed};
 use super::input::Input;
 use crate::runtime::ConnKey;
 
@@ -22,6 +26,10 @@ pub(super) enum Gate {
     Barrier,
     /// After this operation.
     Long(Box<LongOp>),
+    /// After earlier requests have been answered by other shards.
+    Behind,
+    /// After this client's operation over several shards.
+    Wide,
     /// After the client has taken enough of its replies.
     Full,
     /// Never again.
@@ -57,6 +65,11 @@ pub(super) struct Conn {
     pub(super) input: Input,
     pub(super) reply: Reply,
     pub(super) gate: Gate,
+    /// Replies owed by other shards, and those behind them.
+    pub(super) order: Order,
+    pub(super) abroad: Abroad,
+    /// Requests that wait for them.
+    pub(super) behind: VecDeque<Delayed>,
     /// Bytes of `input.unread` that requests in the batch refer to or that are executed.
     pub(super) consumed: usize,
     /// Bytes of the payload in flight.
@@ -93,6 +106,9 @@ impl Conn {
             input: Input::default(),
             reply: Reply::default(),
             gate: Gate::Open,
+            order: Order::default(),
+            abroad: Abroad::default(),
+            behind: VecDeque::new(),
             consumed: 0,
             in_flight: 0,
             charged: 0,
@@ -114,7 +130,12 @@ impl Conn {
     /// Bytes of its replies that it has not taken. Long values count whole: the reply may be
     /// all that still holds them.
     pub(super) fn pending_output(&self) -> usize {
-        self.in_flight + self.reply.len()
+        self.in_flight + self.reply.len() + self.order.len()
+    }
+
+    /// Whether a request has to wait for earlier ones of this connection.
+    pub(super) fn is_blocked(&self) -> bool {
+        !self.behind.is_empty() || matches!(self.gate, Gate::Wide | Gate::Long(_))
     }
 
     /// Whether nothing at all is under way.
@@ -123,6 +144,7 @@ impl Conn {
             && self.input.is_empty()
             && !self.sending
             && self.reply.is_empty()
+            && self.order.is_empty()
             && self.session.transaction.is_none()
     }
 }

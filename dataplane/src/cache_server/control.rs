@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use shards::stats::ShardStats;
 
@@ -25,6 +25,8 @@ pub enum Order {
 #[derive(Debug, Default)]
 pub struct Control {
     order: AtomicU8,
+    /// Whether the shard has let go of all its clients.
+    pub(super) done: AtomicBool,
     /// Counts of the loop.
     pub loop_stats: Arc<LoopStats>,
     /// Counts of the shard.

@@ -6,7 +6,8 @@ use shards::command::{Args, CommandSpec, Flow, Group, LONG_STEP, Traffic, dispat
 use shards::time::Now;
 
 use super::CacheServer;
-use super::batch::{Batch, CHUNK, Queued, Source};
+use super::across::Delayed;
+use super::batch::{Batch, CHUNK, Fault, Queued, Source};
 use super::conn::{Conn, Gate, Reason};
 use super::host::{View, traffic};
 use crate::runtime::{ConnKey, Driver};
@@ -23,10 +24,11 @@ impl<D: Driver> CacheServer<D> {
         let mut batch = std::mem::take(&mut self.batch);
         let mut queue = std::mem::take(&mut batch.queued);
         for chunk in queue.chunks_mut(CHUNK) {
-            for queued in chunk.iter().filter(|queued| queued.key != 0) {
+            for queued in chunk.iter().filter(|queued| queued.key != 0 && self.is_mine(queued.at)) {
                 self.shard.store.prefetch_line(queued.db, queued.at);
             }
-            for queued in chunk.iter_mut().filter(|queued| queued.key != 0) {
+            let mine = |queued: &&mut Queued| queued.key != 0 && self.is_mine(queued.at);
+            for queued in chunk.iter_mut().filter(mine) {
                 queued.hint = self.shard.store.prefetch_entry(queued.db, queued.at);
             }
             for queued in chunk {
@@ -42,6 +44,7 @@ impl<D: Driver> CacheServer<D> {
         batch.clear();
         self.batch = batch;
         self.carry_out_kills();
+        self.pump();
     }
 
     /// Drops the unread bytes whose requests have been executed.
@@ -56,6 +59,9 @@ impl<D: Driver> CacheServer<D> {
     }
 
     fn execute(&mut self, batch: &Batch, queued: &Queued, now: Now) {
+        if self.across.is_some() && self.serve_from(batch, queued, now) {
+            return;
+        }
         let key = batch.origins[queued.origin as usize].conn;
         let Some(place) = self.conns.get_mut(key.index as usize) else { return };
         let alive = |conn: &mut Box<Conn>| conn.key == key && conn.closing.is_none();
@@ -67,19 +73,31 @@ impl<D: Driver> CacheServer<D> {
         if conn.reply.bytes.capacity() == 0 {
             conn.reply.bytes = self.pool.take();
         }
-        if queued.fault == 0 {
+        if queued.fault != 0 {
+            let fault = &batch.faults[queued.fault as usize - 1];
+            if conn.is_blocked() || !conn.abroad.is_empty() {
+                conn.behind.push_back(Delayed::Fault(fault.clone()));
+            } else {
+                self.fault(&mut conn, fault);
+            }
+        } else if self.across.is_some() {
+            let routed = self.route(&mut conn, batch, queued, now);
+            self.after_route(&mut conn, queued.spec, routed);
+        } else {
             let flow = self.command(&mut conn, batch, queued, now);
             self.follow(&mut conn, queued.spec, flow);
-        } else {
-            let fault = &batch.faults[queued.fault as usize - 1];
-            conn.reply.error(fault.text().as_bytes());
-            conn.closing = Some(fault.reason());
         }
         if !conn.dirty {
             conn.dirty = true;
             self.dirty.push(key);
         }
         self.conns[key.index as usize] = Some(conn);
+    }
+
+    /// Ends a connection in place of a request.
+    pub(super) fn fault(&mut self, conn: &mut Conn, fault: &Fault) {
+        conn.reply.error(fault.text().as_bytes());
+        conn.closing = Some(fault.reason());
     }
 
     #[inline]
@@ -93,6 +111,7 @@ impl<D: Driver> CacheServer<D> {
             Source::Loan(loan) => self.driver.bytes(loan),
             Source::Unread => &conn.input.unread,
             Source::Unquoted(number) => &batch.unquoted[number as usize],
+            Source::Guest(_) => &[], // served apart
         };
         let spans = &batch.spans[queued.first_span as usize..][..queued.spans as usize];
         let blobs = match queued.blobs {
@@ -108,6 +127,7 @@ impl<D: Driver> CacheServer<D> {
             driver: &self.driver,
             facts: &self.facts,
             stats: &self.stats,
+            publisher: &self.publisher,
             own,
             kills: &mut self.kills,
         };
@@ -115,7 +135,12 @@ impl<D: Driver> CacheServer<D> {
     }
 
     /// Does to a connection what a command asked for.
-    fn follow(&mut self, conn: &mut Conn, spec: Option<&'static CommandSpec>, flow: Flow) {
+    pub(super) fn follow(
+        &mut self,
+        conn: &mut Conn,
+        spec: Option<&'static CommandSpec>,
+        flow: Flow,
+    ) {
         let was_barrier = matches!(conn.gate, Gate::Barrier);
         match flow {
             Flow::Done if was_barrier => {
@@ -151,9 +176,9 @@ impl<D: Driver> CacheServer<D> {
             if conn.closing.is_none()
                 && let Gate::Long(op) = &mut conn.gate
             {
-                if op.step(&self.shard, now, LONG_STEP, &mut conn.reply) {
-                    conn.gate = Gate::Open;
-                    self.parse_later(&mut conn);
+                let out = conn.order.out(&mut conn.reply);
+                if op.step(&self.shard, now, LONG_STEP, out) {
+                    self.reopen(&mut conn);
                     if !conn.dirty {
                         conn.dirty = true;
                         self.dirty.push(key);
@@ -166,7 +191,7 @@ impl<D: Driver> CacheServer<D> {
         }
     }
 
-    fn carry_out_kills(&mut self) {
+    pub(super) fn carry_out_kills(&mut self) {
         if self.kills.is_empty() {
             return;
         }

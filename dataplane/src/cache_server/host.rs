@@ -5,11 +5,13 @@
 use std::collections::BTreeSet;
 use std::os::fd::AsRawFd;
 
-use shards::command::{Host, NodeFacts, Traffic};
+use shards::command::{CommandError, Host, NodeFacts, Traffic};
 use shards::ids::ClientId;
 use shards::session::Session;
+use shards::settings::Settings;
 
 use super::conn::Conn;
+use crate::publish::{Publisher, UpdateError};
 use crate::runtime::Driver;
 use crate::telemetry::LoopStats;
 
@@ -19,6 +21,7 @@ pub(super) struct View<'a, D> {
     pub(super) driver: &'a D,
     pub(super) facts: &'a NodeFacts,
     pub(super) stats: &'a LoopStats,
+    pub(super) publisher: &'a Publisher<Settings>,
     pub(super) own: Traffic,
     pub(super) kills: &'a mut BTreeSet<ClientId>,
 }
@@ -49,6 +52,25 @@ impl<D: Driver> Host for View<'_, D> {
 
     fn own_traffic(&self) -> Traffic {
         self.own
+    }
+
+    fn change_settings(
+        &mut self,
+        change: &mut dyn FnMut(&Settings) -> Result<Settings, CommandError>,
+    ) -> Result<Settings, CommandError> {
+        let mut made = None;
+        let changed = self.publisher.update(|old| {
+            let new = change(old)?;
+            made = Some(new.clone());
+            Ok(new)
+        });
+        match (changed, made) {
+            (Ok(_), Some(made)) => Ok(made),
+            (Err(UpdateError::Change(error)), _) => Err(error),
+            _ => Err(CommandError::Text(
+                "ERR CONFIG SET failed - earlier changes have not reached all shards; try again",
+            )),
+        }
     }
 
     fn kill(&mut self, client: ClientId) {

@@ -15,6 +15,7 @@ use super::CacheServer;
 use super::conn::{Conn, Gate, Reason};
 use super::control::Order;
 use super::output::conn_of;
+use crate::mesh::parcel::Handed;
 use crate::net;
 use crate::runtime::{ConnKey, Driver};
 
@@ -45,7 +46,7 @@ impl<D: Driver> CacheServer<D> {
             self.stats.refused_draining.add(1);
             return;
         }
-        if self.clients >= self.shard.settings.maxclients as usize {
+        if self.clients_of_node() >= u64::from(self.shard.settings.maxclients) {
             self.stats.refused_clients.add(1);
             // To a socket that has just been made this does not block; if it fails, the
             // peer learns by the close.
@@ -53,14 +54,23 @@ impl<D: Driver> CacheServer<D> {
             let _ = send(&fd, text, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
             return;
         }
+        let id = ClientId(self.next_client);
+        self.next_client += 1;
+        self.place(Handed { fd, client: id });
+    }
+
+    /// Takes a connection over that this shard is to serve.
+    pub(super) fn adopt(&mut self, handed: Handed) {
+        let Handed { fd, client: id } = handed;
         net::keep_alive(fd.as_fd(), self.shard.settings.tcp_keepalive);
         let (peer, local) = net::addresses(fd.as_fd());
         let key = match self.driver.open(fd) {
             Ok(key) => key,
-            Err(error) => return tracing::warn!(%error, "a connection could not be taken over"),
+            Err(error) => {
+                self.stats.departed_connections.add(1);
+                return tracing::warn!(%error, "a connection could not be taken over");
+            }
         };
-        let id = ClientId(self.next_client);
-        self.next_client += 1;
         let open = self.shard.settings.requirepass.is_empty();
         let mut session = Session::new(id, open, self.now);
         (session.peer, session.local) = (peer, local);
@@ -130,6 +140,7 @@ impl<D: Driver> CacheServer<D> {
         let Some(place) = self.conns.get_mut(key.index as usize) else { return };
         let Some(mut conn) = place.take_if(|conn| conn.key == key) else { return };
         self.clients -= 1;
+        self.stats.departed_connections.add(1);
         self.pending_output -= conn.charged;
         self.paused -= usize::from(conn.paused);
         if let Some(timer) = conn.timer.take() {
@@ -191,6 +202,7 @@ impl<D: Driver> CacheServer<D> {
                 self.close(key, Reason::Drained);
             }
         }
-        self.clients == 0 || self.draining.is_some_and(|end| self.now.mono >= end)
+        let done = self.clients == 0 || self.draining.is_some_and(|end| self.now.mono >= end);
+        self.all_done(done)
     }
 }

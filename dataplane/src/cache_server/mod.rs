@@ -10,16 +10,21 @@
 //! Never blocks but in the driver's turn, and never lets one client's work hold up the
 //! others for longer than a step.
 
+mod across;
 mod batch;
 mod conn;
 mod control;
 mod execute;
+mod guests;
 mod host;
 mod input;
 mod intake;
 mod lifecycle;
+mod operate;
 mod output;
+mod placing;
 mod pool;
+mod route;
 mod spin;
 mod timers;
 
@@ -28,8 +33,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use shards::budget::Budget;
 use shards::command::{NodeFacts, Shard};
 use shards::ids::{ClientId, DbId};
+use shards::partition::Partition;
 use shards::settings::Settings;
 use shards::store::{BlobSource, NextTick};
 use shards::time::{Nanos, Now};
@@ -37,8 +44,11 @@ use shards::wheel::Wheel;
 
 pub use control::{Control, Order};
 
+use crate::mesh::port::{Ends, Mesh};
+use crate::publish::{Publisher, Subscriber};
 use crate::runtime::{ConnKey, Driver, Event, Loan, Wait, clock};
 use crate::telemetry::{LoopStats, Stages};
+use across::Across;
 use batch::{Batch, Fault, Source};
 use conn::Conn;
 use intake::{Intake, Parsed};
@@ -51,12 +61,17 @@ use timers::Timer;
 const TICK_BUDGET: usize = 256;
 
 /// What a server needs to start.
-#[derive(Debug)]
 pub struct Setup {
-    /// Bound and listening.
-    pub listener: OwnedFd,
-    /// Initial settings.
-    pub settings: Settings,
+    /// Bound and listening; only the first shard of a node has it.
+    pub listener: Option<OwnedFd>,
+    /// The ports to the other shards of the node, if there are any.
+    pub mesh: Option<Ends>,
+    /// What the shards of the node hold.
+    pub budget: Arc<Budget>,
+    /// The handles of all shards, in their order.
+    pub node: Arc<[Arc<Control>]>,
+    /// Settings of the node.
+    pub settings: Publisher<Settings>,
     /// Seed of hashes and sampling.
     pub seed: u64,
     /// Facts for INFO.
@@ -97,6 +112,14 @@ pub struct CacheServer<D> {
     wheel: Wheel<Timer>,
     sweeping: bool,
     draining: Option<Nanos>,
+    /// What a node of several shards needs besides.
+    across: Option<Across>,
+    node: Arc<[Arc<Control>]>,
+    publisher: Publisher<Settings>,
+    settings: Subscriber<Settings>,
+    /// Connections given to each shard so far.
+    handed: Vec<u64>,
+    noise: u64,
     complained: Nanos,
     spin: Spin,
     now: Now,
@@ -112,10 +135,21 @@ impl<D: Driver> CacheServer<D> {
     /// # Errors
     /// When the driver cannot watch the listener.
     pub fn new(mut driver: D, setup: Setup) -> io::Result<Self> {
-        driver.listen(setup.listener)?;
+        if let Some(listener) = setup.listener {
+            driver.listen(listener)?;
+        }
         let control = setup.control;
-        let shard = Shard::new(setup.settings, setup.seed, control.shard_stats.clone());
+        let settings = setup.settings.subscribe();
+        let stats = control.shard_stats.clone();
+        let mut shard = Shard::new(settings.get().clone(), setup.seed, stats);
         let now = clock::now();
+        let mesh = setup.mesh.map(Mesh::new);
+        if let Some(mesh) = &mesh {
+            let partition = Partition::new(setup.node.len() as u16);
+            shard = shard.in_node(mesh.me(), partition.ok_or(io::ErrorKind::InvalidInput)?);
+            shard = shard.within(setup.budget);
+            mesh.wake_by(driver.waker());
+        }
         Ok(Self {
             driver,
             blobs: shard.store.blobs(),
@@ -140,6 +174,12 @@ impl<D: Driver> CacheServer<D> {
             wheel: Wheel::new(now.mono.0),
             sweeping: false,
             draining: None,
+            across: mesh.map(|mesh| Across::new(mesh, now)),
+            handed: vec![0; setup.node.len()],
+            node: setup.node,
+            publisher: setup.settings,
+            settings,
+            noise: setup.seed | 1,
             complained: Nanos(0),
             spin: Spin::new(setup.spin),
             now,
@@ -157,6 +197,9 @@ impl<D: Driver> CacheServer<D> {
         loop {
             let slept = clock::monotonic();
             self.wait(wait, slept)?;
+            if let Some(across) = &mut self.across {
+                across.mesh.unpark();
+            }
             self.now = clock::now();
             self.stats.wait_ns.add(self.now.mono.since(slept).0);
             if self.obey() {
@@ -171,12 +214,15 @@ impl<D: Driver> CacheServer<D> {
         if wait == Wait::Poll {
             return self.driver.turn(wait, &mut self.events);
         }
+        if self.spin.worth().is_none() && self.must_not_park() {
+            return self.driver.turn(Wait::Poll, &mut self.events);
+        }
         if let Some(span) = self.spin.worth() {
             let until = since.after(span);
             loop {
                 self.driver.turn(Wait::Poll, &mut self.events)?;
                 let now = clock::monotonic();
-                if !self.events.is_empty() {
+                if !self.events.is_empty() || self.has_parcels() {
                     self.spin.note(now.since(since));
                     return Ok(());
                 }
@@ -186,6 +232,9 @@ impl<D: Driver> CacheServer<D> {
                 std::hint::spin_loop();
             }
         }
+        if self.must_not_park() {
+            return self.driver.turn(Wait::Poll, &mut self.events);
+        }
         self.driver.turn(wait, &mut self.events)?;
         self.spin.note(clock::monotonic().since(since));
         Ok(())
@@ -194,12 +243,16 @@ impl<D: Driver> CacheServer<D> {
     /// Handles what has happened and says how long may be slept.
     fn turn(&mut self) -> io::Result<Wait> {
         let start = self.now.mono;
+        if self.settings.refresh() {
+            self.shard.settings = self.settings.get().clone();
+        }
         (self.requests, self.requests_sent) = (0, 0);
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
             self.handle(event)?;
         }
         self.events = events;
+        self.take_parcels()?;
         self.accept_some();
         for key in std::mem::take(&mut self.waiting) {
             self.parse_unread(key)?;
@@ -207,8 +260,10 @@ impl<D: Driver> CacheServer<D> {
         let parsed = clock::monotonic();
         self.run_batch(self.now);
         self.step_long(self.now);
+        self.go_on_across();
         let executed = clock::monotonic();
         self.flush();
+        self.flush_mesh();
         self.fire_timers();
         let tick = self.shard.store.tick(self.now, TICK_BUDGET);
         let end = clock::monotonic();
@@ -227,12 +282,44 @@ impl<D: Driver> CacheServer<D> {
         Ok(self.next_wait(tick))
     }
 
+    /// What other shards have led to goes on.
+    fn go_on_across(&mut self) {
+        if self.across.is_none() {
+            return;
+        }
+        self.step_guests(self.now);
+        self.step_tasks();
+        self.run_parked(self.now);
+        // Each may wake others.
+        while let Some(across) = &mut self.across
+            && !across.awake.is_empty()
+        {
+            for key in std::mem::take(&mut across.awake) {
+                self.run_behind(key, self.now);
+            }
+            self.pump();
+        }
+        self.carry_out_kills();
+        self.make_room_for_others();
+        self.shard.say_memory();
+    }
+
+    fn has_parcels(&self) -> bool {
+        self.across.as_ref().is_some_and(|across| !across.mesh.is_quiet())
+    }
+
+    /// Says that this shard is about to sleep; `true` when something has come meanwhile.
+    fn must_not_park(&mut self) -> bool {
+        self.across.as_mut().is_some_and(|across| !across.mesh.park())
+    }
+
     fn next_wait(&self, tick: NextTick) -> Wait {
         let busy = tick == NextTick::Soon
             || !self.waiting.is_empty()
             || !self.arrivals.is_empty()
             || !self.long.is_empty()
-            || !self.dirty.is_empty();
+            || !self.dirty.is_empty()
+            || self.across.as_ref().is_some_and(Across::is_busy);
         if busy {
             return Wait::Poll;
         }
@@ -307,6 +394,7 @@ impl<D: Driver> CacheServer<D> {
         if self.requests - self.requests_sent >= batch::BEFORE_SENDING {
             self.requests_sent = self.requests;
             self.flush();
+            self.flush_mesh();
             self.driver.submit()?;
         }
         Ok(())

@@ -89,7 +89,7 @@ impl<D: Driver> CacheServer<D> {
         let Some(conn) = conn_of(&mut self.conns, key) else { return };
         let pending = conn.pending_output();
         if conn.closing.is_some() {
-            if !conn.sending && conn.reply.is_empty() {
+            if !conn.sending && conn.reply.is_empty() && conn.order.is_empty() {
                 self.linger(key);
             }
             return;

@@ -3,10 +3,10 @@
 #![forbid(unsafe_code)]
 
 use crate::glob;
-use crate::settings::{PARAMETERS, Parameter, Refusal, parameter};
+use crate::settings::{PARAMETERS, Parameter, Refusal, Settings, parameter};
 use crate::stats::Baseline;
 
-use super::{CommandError, Context};
+use super::{Args, CommandError, Context};
 
 type Done = Result<(), CommandError>;
 
@@ -26,11 +26,18 @@ pub(super) fn config_set(c: &mut Context<'_>) -> Done {
     if !c.args.len().is_multiple_of(2) {
         return Err(CommandError::Syntax);
     }
-    // All or nothing: the settings in force change only when every pair was taken.
-    let mut settings = c.shard.settings.clone();
+    let args = *c.args;
+    c.shard.settings = c.host.change_settings(&mut |old| changed(&args, old))?;
+    c.reply.ok();
+    Ok(())
+}
+
+/// All or nothing: the settings in force change only when every pair was taken.
+fn changed(args: &Args<'_>, old: &Settings) -> Result<Settings, CommandError> {
+    let mut settings = old.clone();
     let mut seen: Vec<&str> = Vec::new();
-    for n in (2..c.args.len()).step_by(2) {
-        let name = String::from_utf8_lossy(c.args.at(n)).into_owned();
+    for n in (2..args.len()).step_by(2) {
+        let name = String::from_utf8_lossy(args.at(n)).into_owned();
         let Some(parameter) = parameter(&name) else {
             let text =
                 format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'");
@@ -42,12 +49,10 @@ pub(super) fn config_set(c: &mut Context<'_>) -> Done {
         }
         seen.push(parameter.name);
         let set = parameter.set.ok_or_else(|| refuse("can't set immutable config"))?;
-        set(&mut settings, c.args.at(n + 1)).map_err(refuse)?;
+        set(&mut settings, args.at(n + 1)).map_err(refuse)?;
     }
     settings.check(&seen).map_err(|(name, why)| not_set(name, why))?;
-    c.shard.settings = settings;
-    c.reply.ok();
-    Ok(())
+    Ok(settings)
 }
 
 fn not_set(name: &str, why: Refusal) -> CommandError {

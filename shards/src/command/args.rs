@@ -4,7 +4,7 @@
 
 use std::ops::Index;
 
-use crate::store::{Blob, Hasher, Hint, Key, KeyHash};
+use crate::store::{Blob, Detached, Hasher, Hint, Key, KeyHash};
 
 /// Where an argument lies in the bytes of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,11 @@ impl<'a> Args<'a> {
         Some(&self.bytes[span.start as usize..][..span.len as usize])
     }
 
+    /// All long arguments, by number.
+    pub fn blobs(&self) -> &'a [(u32, Blob)] {
+        self.blobs
+    }
+
     /// A long argument as what it is.
     pub fn blob(&self, number: usize) -> Option<&'a Blob> {
         self.blobs.iter().find(|(n, _)| *n as usize == number).map(|(_, blob)| blob)
@@ -90,6 +95,18 @@ impl<'a> Args<'a> {
     /// All arguments from `number` on.
     pub fn from(self, number: usize) -> impl Iterator<Item = &'a [u8]> {
         (number..self.len()).map(move |n| self.at(n))
+    }
+
+    /// A copy of some arguments that owns its bytes. Long ones are shared.
+    pub fn pick(&self, numbers: &[usize]) -> OwnedArgs {
+        let mut picked = OwnedArgs { bytes: Vec::new(), spans: Vec::new(), blobs: Vec::new() };
+        for n in numbers {
+            match self.blob(*n) {
+                Some(blob) => picked.push_blob(blob.clone()),
+                None => picked.push(self.at(*n)),
+            }
+        }
+        picked
     }
 
     /// A copy that owns its bytes, for a queue. Long arguments are shared.
@@ -123,7 +140,41 @@ pub struct OwnedArgs {
     blobs: Vec<(u32, Blob)>,
 }
 
+/// Arguments on their way to another thread.
+#[derive(Debug)]
+pub struct PackedArgs {
+    bytes: Vec<u8>,
+    spans: Vec<Span>,
+    long: Vec<(u32, Detached)>,
+}
+
+impl PackedArgs {
+    /// Arguments of the shard they have come to.
+    pub fn unpack(self, mut adopt: impl FnMut(Detached) -> Blob) -> OwnedArgs {
+        let blobs = self.long.into_iter().map(|(n, long)| (n, adopt(long))).collect();
+        OwnedArgs { bytes: self.bytes, spans: self.spans, blobs }
+    }
+}
+
 impl OwnedArgs {
+    /// Adds an argument.
+    pub fn push(&mut self, arg: &[u8]) {
+        self.spans.push(Span { start: self.bytes.len() as u32, len: arg.len() as u32 });
+        self.bytes.extend_from_slice(arg);
+    }
+
+    /// Adds a long one.
+    pub fn push_blob(&mut self, blob: Blob) {
+        self.blobs.push((self.spans.len() as u32, blob));
+        self.spans.push(Span { start: self.bytes.len() as u32, len: 0 });
+    }
+
+    /// Makes them fit to travel.
+    pub fn pack(self, mut detach: impl FnMut(Blob) -> Detached) -> PackedArgs {
+        let long = self.blobs.into_iter().map(|(n, blob)| (n, detach(blob))).collect();
+        PackedArgs { bytes: self.bytes, spans: self.spans, long }
+    }
+
     /// By reference.
     pub fn as_args(&self) -> Args<'_> {
         Args::new(&self.bytes, &self.spans, &self.blobs)

@@ -186,7 +186,7 @@ pub(super) fn list(c: &mut Context<'_>) -> Done {
     }
     let now = c.now;
     let mut lines = Vec::new();
-    if filter.meets(c.session, now) {
+    if !c.session.is_guest && filter.meets(c.session, now) {
         lines.push((c.session.id, describe(c.session, c.host.own_traffic(), now)));
     }
     c.host.each_client(&mut |session, traffic| {
@@ -265,13 +265,16 @@ pub(super) fn kill(c: &mut Context<'_>) -> Done {
         kill_filter(c)?
     };
     let now = c.now;
-    let mut doomed: Vec<ClientId> = Vec::new();
+    let (me, mut doomed) = (c.session.id, Vec::<ClientId>::new());
+    let mut mine = !c.session.is_guest && !filter.skip_me && filter.meets(c.session, now);
     c.host.each_client(&mut |session, _| {
-        if filter.meets(session, now) {
+        // A stand-in meets whom it stands for among the others.
+        if session.id == me {
+            mine |= !filter.skip_me && filter.meets(session, now);
+        } else if filter.meets(session, now) {
             doomed.push(session.id);
         }
     });
-    let mine = !filter.skip_me && filter.meets(c.session, now);
     let killed = doomed.len() + usize::from(mine);
     for client in doomed {
         c.host.kill(client);

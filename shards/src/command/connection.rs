@@ -8,7 +8,7 @@ use crate::reply::{Protocol, Reply};
 use crate::session::ReplyMode;
 
 use super::client::valid_name;
-use super::{CommandError, Context, Flow, transaction};
+use super::{Args, CommandError, CommandSpec, Context, Flow, transaction};
 
 type Done = Result<(), CommandError>;
 
@@ -32,6 +32,12 @@ pub(super) fn quit(c: &mut Context<'_>) -> Done {
     c.reply.ok();
     c.flow = Flow::Close;
     Ok(())
+}
+
+/// The database that a command selects, if it is SELECT and there is one of that number.
+pub(crate) fn select_of(spec: &CommandSpec, args: &Args<'_>, databases: u8) -> Option<DbId> {
+    let n = if spec.name == "select" { number::integer(args.get(1)?)? } else { return None };
+    u8::try_from(n).ok().filter(|n| *n < databases).map(DbId)
 }
 
 pub(super) fn select(c: &mut Context<'_>) -> Done {

@@ -2,10 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+mod joined;
+
 use std::fmt::Write;
 
 use crate::ids::DbId;
 use crate::stats::{CommandCounts, Counter, ShardStats};
+
+pub(crate) use joined::joined;
 
 use super::connection::REDIS_VERSION;
 use super::table::COMMANDS;
@@ -74,7 +78,9 @@ fn server(c: &Context<'_>, out: &mut String) {
 }
 
 fn clients(c: &Context<'_>, out: &mut String) {
-    let (mut connected, mut watching, mut most_unread, mut most_unsent) = (1, 0, 0, 0);
+    // Who stands for a client of another shard is no client.
+    let own = usize::from(!c.session.is_guest);
+    let (mut connected, mut watching, mut most_unread, mut most_unsent) = (own, 0, 0, 0);
     let mut watched = c.session.watched.len();
     c.host.each_client(&mut |session, traffic| {
         connected += 1;

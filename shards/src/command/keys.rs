@@ -7,7 +7,7 @@ use crate::number;
 use crate::store::{Expiry, Key, NewValue, Value};
 
 use super::long::{self, LongOp};
-use super::{CommandError, Context, Flow};
+use super::{Args, CommandError, Context, Flow};
 
 type Done = Result<(), CommandError>;
 
@@ -17,11 +17,7 @@ const MAX_PATTERN_BYTES: usize = 64 << 10;
 impl<'a> Context<'a> {
     /// An argument as the number of a database.
     pub(super) fn db_index(&self, number: usize, bad: &'static str) -> Result<DbId, CommandError> {
-        let n = number::integer(self.args.at(number)).ok_or(CommandError::Text(bad))?;
-        match u8::try_from(n) {
-            Ok(n) if n < self.shard.store.databases() => Ok(DbId(n)),
-            _ => Err(CommandError::DbIndex),
-        }
+        database(self.args.at(number), self.shard.store.databases(), CommandError::Text(bad))
     }
 
     /// An argument as a pattern.
@@ -41,6 +37,13 @@ impl<'a> Context<'a> {
             self.flow = Flow::Pending(op);
         }
     }
+}
+
+/// The number of a database, of so many.
+fn database(text: &[u8], databases: u8, bad: CommandError) -> Result<DbId, CommandError> {
+    let n = number::integer(text).ok_or(bad)?;
+    let known = u8::try_from(n).ok().filter(|n| *n < databases);
+    known.map(DbId).ok_or(CommandError::DbIndex)
 }
 
 pub(super) fn del(c: &mut Context<'_>) -> Done {
@@ -130,19 +133,37 @@ pub(super) fn renamenx(c: &mut Context<'_>) -> Done {
     rename_generic(c, true)
 }
 
-pub(super) fn copy(c: &mut Context<'_>) -> Done {
-    let (mut db, mut replace, mut n) = (c.session.db, false, 3);
-    while let Some(word) = c.args.get(n) {
+/// What COPY was asked for beyond its keys.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CopyOptions {
+    pub(crate) db: DbId,
+    pub(crate) replace: bool,
+}
+
+fn parse_copy(args: &Args<'_>, db: DbId, databases: u8) -> Result<CopyOptions, CommandError> {
+    let (mut options, mut n) = (CopyOptions { db, replace: false }, 3);
+    while let Some(word) = args.get(n) {
         if word.eq_ignore_ascii_case(b"replace") {
-            replace = true;
-        } else if word.eq_ignore_ascii_case(b"db") && c.args.get(n + 1).is_some() {
-            db = c.db_index(n + 1, "ERR value is not an integer or out of range")?;
+            options.replace = true;
+        } else if word.eq_ignore_ascii_case(b"db") && args.get(n + 1).is_some() {
+            let bad = CommandError::Text("ERR value is not an integer or out of range");
+            options.db = database(args.at(n + 1), databases, bad)?;
             n += 1;
         } else {
             return Err(CommandError::Syntax);
         }
         n += 1;
     }
+    Ok(options)
+}
+
+/// The options of COPY; none where they are wrong.
+pub(crate) fn copy_options(args: &Args<'_>, db: DbId, databases: u8) -> Option<CopyOptions> {
+    parse_copy(args, db, databases).ok()
+}
+
+pub(super) fn copy(c: &mut Context<'_>) -> Done {
+    let CopyOptions { db, replace } = parse_copy(c.args, c.session.db, c.shard.store.databases())?;
     let (from, to) = (c.key(1), c.key(2));
     if from.bytes == to.bytes && db == c.session.db {
         return Err(CommandError::Text("ERR source and destination objects are the same"));

@@ -9,11 +9,14 @@
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
 use crate::glob::Comparison;
-use crate::ids::DbId;
+use crate::ids::{DbId, SlotId};
 use crate::reply::{Protocol, Reply};
-use crate::store::{Blob, BlobBuilder, OutOfMemory, OwnedValue, ScanCursor, Store, Value};
+use crate::store::{
+    Blob, BlobBuilder, OutOfMemory, OwnedValue, ScanCursor, ScanRange, Store, Value,
+};
 use crate::time::Now;
 
 use super::Shard;
@@ -166,14 +169,16 @@ impl LongOp {
         if walk.silent {
             return true;
         }
+        // The other slots are other shards'.
+        let slots = shard.partition.slots(shard.id);
         let mut left = Budget { entries: budget, work: budget.saturating_mul(WORK_PER_ENTRY) };
         while left.entries > 0 && left.work > 0 {
-            if walk.compare_on(&shard.store, &mut left) && walk.is_at_end() {
+            if walk.compare_on(&shard.store, &mut left) && walk.is_at_end(*slots.end()) {
                 walk.finish(reply);
                 return true;
             }
             if walk.left.is_empty() {
-                walk.visit_on(&shard.store, now, &mut left);
+                walk.visit_on(&shard.store, slots.clone(), now, &mut left);
             }
         }
         false
@@ -182,8 +187,9 @@ impl LongOp {
 
 impl Walk {
     /// Whether all keys asked for have been visited.
-    fn is_at_end(&self) -> bool {
-        self.began && (self.cursor == ScanCursor(0) || self.wanted == Some(0))
+    fn is_at_end(&self, last: SlotId) -> bool {
+        let beyond = self.cursor.slot().is_none_or(|slot| slot > last);
+        self.began && (self.cursor == ScanCursor(0) || beyond || self.wanted == Some(0))
     }
 
     /// Goes on comparing what is left over; `true` when nothing is.
@@ -203,7 +209,13 @@ impl Walk {
     }
 
     /// Visits some more entries.
-    fn visit_on(&mut self, store: &Store, now: Now, left: &mut Budget) {
+    fn visit_on(
+        &mut self,
+        store: &Store,
+        slots: RangeInclusive<SlotId>,
+        now: Now,
+        left: &mut Budget,
+    ) {
         let wanted = self.wanted.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
         let piece = left.entries.min(PIECE);
         let Self { found, pattern, wants_strings, left: undone, .. } = self;
@@ -221,7 +233,10 @@ impl Walk {
                 None => undone.push_back((key.to_owned(), comparison)),
             }
         };
-        let (next, visited) = store.scan(self.db, self.cursor, wanted, piece, now, &mut visit);
+        let (first, last) = slots.into_inner();
+        let cursor = self.cursor.max(ScanCursor::of_slot(first));
+        let (next, visited) =
+            store.scan(self.db, ScanRange { from: cursor, last }, wanted, piece, now, &mut visit);
         self.cursor = next;
         self.began = true;
         left.entries = left.entries.saturating_sub(piece.max(visited));

@@ -20,30 +20,40 @@ mod long;
 mod lookup;
 mod numbers;
 mod spec;
+mod spread;
 mod strings;
 mod syntax;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod transaction;
 
 use std::sync::Arc;
 
-pub use args::{Args, OwnedArgs, Span};
+pub use args::{Args, OwnedArgs, PackedArgs, Span};
+pub(crate) use connection::select_of;
 pub use docs::reference_markdown;
 pub use error::CommandError;
+pub(crate) use info::joined as joined_info;
+pub(crate) use keys::copy_options;
 pub use long::{LONG_STEP, LongOp};
 pub use lookup::lookup;
 pub use spec::{CommandSpec, Flags, Group, Keys};
+pub(crate) use spread::home_of_keys;
+pub use spread::{Gather, Place, Spread, each_slot, place, resolve};
 pub use table::COMMANDS;
 pub use transaction::leave;
+pub(crate) use transaction::note_watches;
 
-use crate::ids::ClientId;
+use crate::budget::{Budget, Room};
+use crate::ids::{ClientId, DbId, ShardId};
+use crate::operation::{Begun, PartReply};
+use crate::partition::Partition;
 use crate::reply::Reply;
 use crate::session::{ReplyMode, Session};
 use crate::settings::Settings;
 use crate::stats::{Baseline, ShardStats};
-use crate::store::{Eviction, Hasher, Key, Store, StoreConfig};
+use crate::store::{Eviction, EvictionPolicy, Hasher, Key, Store, StoreConfig};
 use crate::time::Now;
 
 /// Most keys evicted for one write; more wait for the next, so that no write stalls.
@@ -58,6 +68,16 @@ pub struct Shard {
     pub settings: Settings,
     /// What it counts.
     pub stats: Arc<ShardStats>,
+    /// Which shard of its node it is.
+    pub id: ShardId,
+    /// Which shard owns what.
+    pub partition: Partition,
+    /// What the shards of its node hold.
+    pub budget: Option<Arc<Budget>>,
+    /// Bytes that others are asked to make room for.
+    pub pleas: Vec<(ShardId, u64)>,
+    /// Clients that watch no more, and a shard that is to forget them.
+    pub farewells: Vec<(ShardId, ClientId)>,
     /// From where INFO counts.
     baseline: Baseline,
     hasher: Hasher,
@@ -69,7 +89,62 @@ impl Shard {
         let config = StoreConfig { databases: settings.databases, seed, stats: stats.clone() };
         let store = Store::new(config);
         let hasher = store.hasher();
-        Self { store, settings, stats, baseline: Baseline::default(), hasher }
+        let partition = Partition::SINGLE;
+        Self {
+            store,
+            settings,
+            stats,
+            id: ShardId(0),
+            partition,
+            budget: None,
+            pleas: Vec::new(),
+            farewells: Vec::new(),
+            baseline: Baseline::default(),
+            hasher,
+        }
+    }
+
+    /// The same as one of several: all of a node hash keys under one seed.
+    pub fn in_node(self, id: ShardId, partition: Partition) -> Self {
+        Self { id, partition, ..self }
+    }
+
+    /// The same under the node's limit of memory.
+    pub fn within(self, budget: Arc<Budget>) -> Self {
+        Self { budget: Some(budget), ..self }
+    }
+
+    /// Tells the others what this shard holds.
+    pub fn say_memory(&self) {
+        if let Some(budget) = &self.budget {
+            let all = (0..self.store.databases()).map(DbId);
+            let expiring = all.map(|db| self.store.expires(db) as u64).sum();
+            budget.say(self.id, self.store.memory_used() as u64, expiring);
+        }
+    }
+
+    /// Evicts what another shard has asked for; `false` when it cannot, or has.
+    pub fn evict_for_others(&mut self, now: Now) -> bool {
+        let (policy, samples) = (self.settings.policy, self.settings.samples);
+        self.store.evict_one(policy, samples.into(), now) == Eviction::Done
+    }
+
+    /// A client has gone whose watches had just been set.
+    pub fn forget_watches(&mut self, client: ClientId, watched: &[(DbId, Box<[u8]>)]) {
+        let slots = watched.iter().map(|(_, key)| crate::slot::slot_of(key));
+        transaction::bid_farewell(self, client, slots);
+    }
+
+    /// Whether no key that the client watches here has changed; forgets its watches.
+    pub(crate) fn watches_intact(&mut self, client: ClientId, now: Now) -> bool {
+        // Looking a watched key up removes it if it has expired, which breaks the watch.
+        for (db, bytes) in self.store.watches.of(client) {
+            let key = self.hasher.key(&bytes);
+            self.store.entry(db, key, now);
+        }
+        let broken = self.store.watches.is_broken(client);
+        self.store.watches.unwatch(client);
+        !broken
     }
 
     /// The hasher of this shard's keys.
@@ -85,19 +160,44 @@ impl Shard {
 
     /// Evicts until the limit holds; `false` when it does not and nothing may go.
     fn make_room(&mut self, now: Now) -> bool {
-        let limit = self.settings.maxmemory;
         for _ in 0..EVICTIONS_PER_WRITE {
-            if self.store.memory_used() as u64 <= limit {
-                return true;
+            match self.room() {
+                Room::Enough => return true,
+                Room::There(..) if self.settings.policy == EvictionPolicy::NoEviction => {
+                    return false;
+                }
+                Room::There(shard, bytes) => {
+                    if !self.pleas.iter().any(|(asked, _)| *asked == shard) {
+                        self.pleas.push((shard, bytes));
+                    }
+                    return true;
+                }
+                Room::Here => {}
             }
             let (policy, samples) = (self.settings.policy, self.settings.samples);
             match self.store.evict_one(policy, samples.into(), now) {
                 Eviction::Done => {}
                 Eviction::NoneMet => return true,
-                Eviction::NoneLeft => return false,
+                Eviction::NoneLeft => {
+                    // Another shard may have what the policy lets go.
+                    let budget = self.budget.as_ref();
+                    return policy != EvictionPolicy::NoEviction
+                        && budget.is_some_and(|budget| budget.others_expire(self.id));
+                }
             }
         }
         true
+    }
+
+    /// Who is to make room, if there is none.
+    fn room(&self) -> Room {
+        let limit = self.settings.maxmemory;
+        let Some(budget) = &self.budget else {
+            let used = self.store.memory_used() as u64;
+            return if used <= limit { Room::Enough } else { Room::Here };
+        };
+        self.say_memory();
+        budget.room(self.id, limit)
     }
 }
 
@@ -124,6 +224,15 @@ pub trait Host {
     fn each_client(&self, visit: &mut dyn FnMut(&Session, Traffic));
     /// Traffic of the client whose command is being executed.
     fn own_traffic(&self) -> Traffic;
+    /// Changes the settings of the whole node. `change` makes new ones of those in force, and
+    /// is called again when somebody else was faster.
+    ///
+    /// # Errors
+    /// What `change` says, or that there have been too many changes.
+    fn change_settings(
+        &mut self,
+        change: &mut dyn FnMut(&Settings) -> Result<Settings, CommandError>,
+    ) -> Result<Settings, CommandError>;
     /// Closes another client's connection.
     fn kill(&mut self, client: ClientId);
     /// Connections accepted so far.
@@ -325,11 +434,7 @@ fn execute(
     stats.commands.add(1);
     stats.calls.of(spec).add(1);
     // Within EXEC the whole transaction was admitted, and nothing is evicted amid it.
-    if !in_exec && spec.flags.has(Flags::DENYOOM) && !shard.has_room(now) {
-        shard.stats.refused_out_of_memory.add(1);
-        shard.stats.errors.add(1);
-        shard.stats.failed_calls.of(spec).add(1);
-        reply.error(CommandError::OutOfMemory.text().as_bytes());
+    if !in_exec && !admit(shard, spec, now, reply) {
         return Flow::Done;
     }
     let mut context =
@@ -342,6 +447,92 @@ fn execute(
         context.shard.stats.failed_calls.of(spec).add(1);
     }
     context.flow
+}
+
+/// Runs a command as one part of an operation: counted, checked for memory and admitted by
+/// the shard where the operation began.
+pub(crate) fn run_part(
+    shard: &mut Shard,
+    session: &mut Session,
+    host: &mut dyn Host,
+    spec: &'static CommandSpec,
+    args: &Args<'_>,
+    whole: bool,
+    now: Now,
+) -> Begun {
+    let mut reply = Reply::new(session.protocol);
+    let mut context = Context {
+        shard,
+        session,
+        host,
+        spec,
+        args,
+        now,
+        reply: &mut reply,
+        flow: Flow::Done,
+        in_exec: whole,
+    };
+    let done = (spec.handler)(&mut context);
+    let flow = context.flow;
+    if let Err(error) = done {
+        reply = Reply::new(session.protocol);
+        reply.error(error.text().as_bytes());
+    }
+    match flow {
+        Flow::Done => Begun::Done(PartReply::Reply(reply)),
+        Flow::Close => Begun::Done(PartReply::Closing(reply)),
+        Flow::Pending(op) => Begun::Long(op, reply),
+    }
+}
+
+/// Runs a command of an operation that has no keys, where its connection is; returns whether
+/// the connection is to be closed.
+pub fn run_local(
+    shard: &mut Shard,
+    session: &mut Session,
+    host: &mut dyn Host,
+    spec: &'static CommandSpec,
+    args: &Args<'_>,
+    now: Now,
+    reply: &mut Reply,
+) -> bool {
+    let mut context =
+        Context { shard, session, host, spec, args, now, reply, flow: Flow::Done, in_exec: true };
+    let mark = context.reply.mark();
+    if let Err(error) = (spec.handler)(&mut context) {
+        context.reply.rewind(mark);
+        context.reply.error(error.text().as_bytes());
+    }
+    matches!(context.flow, Flow::Close)
+}
+
+/// Why a transaction may not run for want of memory, if it may not.
+pub fn refuse_exec(shard: &mut Shard, session: &Session, now: Now) -> Option<CommandError> {
+    let queue = session.transaction.iter().flat_map(|transaction| &transaction.queue);
+    transaction::refusal(shard, queue.map(|(spec, _)| *spec), now)
+}
+
+/// Counts an operation of several commands or shards, once it has its reply.
+pub fn count_operation(shard: &Shard, specs: &[&'static CommandSpec], failed: bool) {
+    let stats = &shard.stats;
+    stats.commands.add(specs.len() as u64);
+    specs.iter().for_each(|spec| stats.calls.of(spec).add(1));
+    if failed && let [spec] = specs {
+        stats.errors.add(1);
+        stats.failed_calls.of(spec).add(1);
+    }
+}
+
+/// Whether a write may begin: evicts here until the limit holds, or refuses.
+pub fn admit(shard: &mut Shard, spec: &'static CommandSpec, now: Now, reply: &mut Reply) -> bool {
+    if !spec.flags.has(Flags::DENYOOM) || shard.has_room(now) {
+        return true;
+    }
+    shard.stats.refused_out_of_memory.add(1);
+    shard.stats.errors.add(1);
+    shard.stats.failed_calls.of(spec).add(1);
+    reply.error(CommandError::OutOfMemory.text().as_bytes());
+    false
 }
 
 fn refuse_unknown(

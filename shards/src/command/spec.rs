@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::spread::Spread;
 use super::{COMMANDS, CommandError, Context};
 
 /// Properties of a command; names as COMMAND INFO shows them.
@@ -183,6 +184,8 @@ pub struct CommandSpec {
     pub tips: &'static [&'static str],
     /// Whether it is part of a container.
     pub is_subcommand: bool,
+    /// Where it runs on a node of several shards.
+    pub spread: Spread,
     /// Its code.
     pub(super) handler: Handler,
 }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::spec::{CommandSpec, Flags, Group, Handler, Keys};
+use super::spread::{Gather, Spread};
 use super::{
     admin, client, connection, expiry, info, introspect, keys, numbers, strings, transaction,
 };
@@ -45,13 +46,25 @@ const fn command(
         uses: &[],
         tips: &[],
         is_subcommand,
+        spread: Spread::Connection,
         handler,
     }
 }
 
 impl CommandSpec {
     const fn is(self, group: Group, flags: &[Flags], keys: Keys) -> Self {
-        Self { group, flags: all(flags), keys, ..self }
+        let spread = if keys.first == 0 {
+            Spread::Connection
+        } else if keys.first == keys.last {
+            Spread::Home
+        } else {
+            self.spread
+        };
+        Self { group, flags: all(flags), keys, spread, ..self }
+    }
+
+    const fn spread(self, spread: Spread) -> Self {
+        Self { spread, ..self }
     }
 
     const fn uses(self, uses: &'static [&'static str]) -> Self {
@@ -123,16 +136,19 @@ pub static COMMANDS: &[CommandSpec] = &[
         .doc("2.6.0", "O(1)", "Adds a number with decimals to the value of a key; 0 if there is none."),
     command("mget", -2, "<key> ...", strings::mget)
         .is(Group::String, &[Flags::READONLY, Flags::FAST], Keys::ALL)
+        .spread(Spread::Values)
         .uses(&["RO access"])
         .tips(&["request_policy:multi_shard"])
         .doc("1.0.0", "O(N) in the number of keys", "Returns the values of several keys."),
     command("mset", -3, "( <key> <value> ) ...", strings::mset)
         .is(Group::String, &[Flags::WRITE, Flags::DENYOOM], Keys::PAIRS)
+        .spread(Spread::All)
         .uses(&["OW update"])
         .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"])
         .doc("1.0.1", "O(N) in the number of keys", "Sets several keys at once."),
     command("msetnx", -3, "( <key> <value> ) ...", strings::msetnx)
         .is(Group::String, &[Flags::WRITE, Flags::DENYOOM], Keys::PAIRS)
+        .spread(Spread::SetAllIfNone)
         .uses(&["OW insert"])
         .doc("1.0.1", "O(N) in the number of keys", "Sets several keys at once, if none of them is there."),
     command("psetex", 4, "<key> <milliseconds> <value>", strings::psetex)
@@ -165,15 +181,18 @@ pub static COMMANDS: &[CommandSpec] = &[
         .doc("1.0.0", "O(N) in the length of the reply", "Returns part of the value of a key; the old name of GETRANGE."),
     command("copy", -3, "<source> <destination> [ DB <destination-db> ] [ REPLACE ]", keys::copy)
         .is(Group::Generic, &[Flags::WRITE, Flags::DENYOOM, Flags::KEYSPACE], Keys::TWO)
+        .spread(Spread::Copy)
         .uses(&["RO access", "OW update"])
         .doc("6.2.0", "O(N) in the length of the value", "Copies a key to another, in another database if asked."),
     command("del", -2, "<key> ...", keys::del)
         .is(Group::Generic, &[Flags::WRITE, Flags::KEYSPACE], Keys::ALL)
+        .spread(Spread::Sum)
         .uses(&["RM delete"])
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
         .doc("1.0.0", "O(N) in the number of keys", "Removes keys."),
     command("exists", -2, "<key> ...", keys::exists)
         .is(Group::Generic, &[Flags::READONLY, Flags::FAST, Flags::KEYSPACE], Keys::ALL)
+        .spread(Spread::Sum)
         .uses(&["RO"])
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
         .doc("1.0.0", "O(N) in the number of keys", "Counts how many of the keys are there."),
@@ -203,6 +222,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         .doc("7.0.0", "O(1)", "Returns when a key expires, in milliseconds since 1970."),
     command("keys", 2, "<pattern>", keys::keys)
         .is(Group::Generic, &[Flags::READONLY, Flags::DANGEROUS, Flags::LONG, Flags::KEYSPACE], Keys::NONE)
+        .spread(Spread::Everywhere(Gather::Arrays))
         .tips(&["request_policy:all_shards", "nondeterministic_output_order"])
         .doc("1.0.0", "O(N) in the number of keys of the database", "Returns all keys that match a pattern."),
     command("move", 3, "<key> <db>", keys::move_key)
@@ -246,22 +266,27 @@ pub static COMMANDS: &[CommandSpec] = &[
         .doc("2.6.0", "O(1)", "Returns in how many milliseconds a key expires."),
     command("randomkey", 1, "", keys::randomkey)
         .is(Group::Generic, &[Flags::READONLY, Flags::KEYSPACE], Keys::NONE)
+        .spread(Spread::Everywhere(Gather::RandomKey))
         .tips(&["request_policy:all_shards", "response_policy:special", "nondeterministic_output"])
         .doc("1.0.0", "O(1)", "Returns some key of the database."),
     command("rename", 3, "<key> <newkey>", keys::rename)
         .is(Group::Generic, &[Flags::WRITE, Flags::KEYSPACE], Keys::TWO)
+        .spread(Spread::Rename)
         .uses(&["RW access delete", "OW update"])
         .doc("1.0.0", "O(N) in the length of the value", "Renames a key, replacing what has the new name."),
     command("renamenx", 3, "<key> <newkey>", keys::renamenx)
         .is(Group::Generic, &[Flags::WRITE, Flags::FAST, Flags::KEYSPACE], Keys::TWO)
+        .spread(Spread::RenameIfFree)
         .uses(&["RW access delete", "OW insert"])
         .doc("1.0.0", "O(N) in the length of the value", "Renames a key, if nothing has the new name."),
     command("scan", -2, "<cursor> [ MATCH <pattern> ] [ COUNT <count> ] [ TYPE <type> ]", keys::scan)
         .is(Group::Generic, &[Flags::READONLY, Flags::LONG, Flags::KEYSPACE], Keys::NONE)
+        .spread(Spread::Cursor)
         .tips(&["nondeterministic_output", "request_policy:special", "response_policy:special"])
         .doc("2.8.0", "O(1) a call, O(N) for all keys", "Returns some keys and where to go on."),
     command("touch", -2, "<key> ...", keys::touch)
         .is(Group::Generic, &[Flags::READONLY, Flags::FAST, Flags::KEYSPACE], Keys::ALL)
+        .spread(Spread::Sum)
         .uses(&["RO"])
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
         .doc("3.2.1", "O(N) in the number of keys", "Counts how many of the keys are there, and uses them."),
@@ -276,6 +301,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         .doc("1.0.0", "O(1)", "Returns the kind of value that a key has."),
     command("unlink", -2, "<key> ...", keys::del)
         .is(Group::Generic, &[Flags::WRITE, Flags::FAST, Flags::KEYSPACE], Keys::ALL)
+        .spread(Spread::Sum)
         .uses(&["RM delete"])
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
         .doc("4.0.0", "O(N) in the number of keys", "Removes keys; here the same as DEL, which never waits for memory to be released either."),
@@ -284,6 +310,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         .doc("2.0.0", "O(N) in the number of watched keys", "Drops a transaction."),
     command("exec", 1, "", transaction::exec)
         .is(Group::Transactions, &[Flags::SKIP_SLOWLOG, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::IMMEDIATE], Keys::NONE)
+        .spread(Spread::Exec)
         .doc("1.2.0", "That of the commands in it", "Executes a transaction, unless a watched key has changed."),
     command("multi", 1, "", transaction::multi)
         .is(Group::Transactions, &[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::FAST, Flags::NO_MULTI, Flags::ALLOW_BUSY], Keys::NONE)
@@ -293,6 +320,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         .doc("2.2.0", "O(N) in the number of watched keys", "Forgets all watched keys."),
     command("watch", -2, "<key> ...", transaction::watch)
         .is(Group::Transactions, &[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::FAST, Flags::NO_MULTI, Flags::ALLOW_BUSY], Keys::ALL)
+        .spread(Spread::Watch)
         .uses(&["RO"])
         .doc("2.2.0", "O(N) in the number of keys", "Lets the next transaction fail if one of the keys changes before."),
     command("auth", -2, "[ <username> ] <password>", connection::auth)
@@ -316,9 +344,11 @@ pub static COMMANDS: &[CommandSpec] = &[
         .doc("6.2.0", "O(1)", "Returns what is known of the connection."),
     command("client|kill", -3, "( <ip:port> | ( ID <client-id> | TYPE <type> | USER <username> | ADDR <ip:port> | LADDR <ip:port> | SKIPME ( YES | NO ) | MAXAGE <maxage> ) ... )", client::kill)
         .is(Group::Connection, &[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], Keys::NONE)
+        .spread(Spread::Everywhere(Gather::Kills))
         .doc("2.4.0", "O(N) in the number of connections", "Closes connections."),
     command("client|list", -2, "[ TYPE <type> | ID <client-id> ... ]", client::list)
         .is(Group::Connection, &[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], Keys::NONE)
+        .spread(Spread::Everywhere(Gather::Clients))
         .tips(&["nondeterministic_output"])
         .doc("2.4.0", "O(N) in the number of connections", "Lists connections."),
     command("client|no-evict", 3, "( ON | OFF )", client::no_evict)
@@ -396,6 +426,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         .doc("5.0.0", "O(1)", "Returns the subcommands."),
     command("config|resetstat", 2, "", admin::config_resetstat)
         .is(Group::Server, &[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], Keys::NONE)
+        .spread(Spread::Everywhere(Gather::DoneLoosely))
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .doc("2.0.0", "O(1)", "Starts counts anew."),
     command("config|set", -4, "( <parameter> <value> ) ...", admin::config_set)
@@ -404,22 +435,27 @@ pub static COMMANDS: &[CommandSpec] = &[
         .doc("2.0.0", "O(N) in the number of settings", "Changes settings, all or none."),
     command("dbsize", 1, "", keys::dbsize)
         .is(Group::Server, &[Flags::READONLY, Flags::FAST, Flags::KEYSPACE], Keys::NONE)
+        .spread(Spread::Everywhere(Gather::Count))
         .tips(&["request_policy:all_shards", "response_policy:agg_sum"])
         .doc("1.0.0", "O(1)", "Counts the keys of the database."),
     command("flushall", -1, "[ ASYNC | SYNC ]", keys::flushall)
         .is(Group::Server, &[Flags::WRITE, Flags::DANGEROUS, Flags::KEYSPACE], Keys::NONE)
+        .spread(Spread::Everywhere(Gather::Done))
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .doc("1.0.0", "O(1)", "Removes all keys of all databases; memory comes back in the background."),
     command("flushdb", -1, "[ ASYNC | SYNC ]", keys::flushdb)
         .is(Group::Server, &[Flags::WRITE, Flags::DANGEROUS, Flags::KEYSPACE], Keys::NONE)
+        .spread(Spread::Everywhere(Gather::Done))
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .doc("1.0.0", "O(1)", "Removes all keys of the database; memory comes back in the background."),
     command("info", -1, "[ <section> ... ]", info::info)
         .is(Group::Server, &[Flags::LOADING, Flags::STALE, Flags::DANGEROUS], Keys::NONE)
+        .spread(Spread::Everywhere(Gather::Info))
         .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"])
         .doc("1.0.0", "O(N) in the number of connections", "Tells of the server."),
     command("swapdb", 3, "<index1> <index2>", keys::swapdb)
         .is(Group::Server, &[Flags::WRITE, Flags::FAST, Flags::DANGEROUS, Flags::KEYSPACE], Keys::NONE)
+        .spread(Spread::Everywhere(Gather::Done))
         .doc("4.0.0", "O(1), and O(N) in the number of keys watched", "Swaps two databases."),
     command("time", 1, "", admin::time)
         .is(Group::Server, &[Flags::LOADING, Flags::STALE, Flags::FAST], Keys::NONE)

@@ -13,6 +13,7 @@ use crate::time::Nanos;
 pub(crate) struct Alone {
     facts: NodeFacts,
     killed: Vec<ClientId>,
+    settings: Settings,
 }
 
 impl Default for Alone {
@@ -28,7 +29,7 @@ impl Default for Alone {
             os: String::new(),
             shards: 1,
         };
-        Self { facts, killed: Vec::new() }
+        Self { facts, killed: Vec::new(), settings: Settings::default() }
     }
 }
 
@@ -39,6 +40,13 @@ impl Host for Alone {
     fn each_client(&self, _: &mut dyn FnMut(&Session, Traffic)) {}
     fn own_traffic(&self) -> Traffic {
         Traffic::default()
+    }
+    fn change_settings(
+        &mut self,
+        change: &mut dyn FnMut(&Settings) -> Result<Settings, CommandError>,
+    ) -> Result<Settings, CommandError> {
+        self.settings = change(&self.settings)?;
+        Ok(self.settings.clone())
     }
     fn kill(&mut self, client: ClientId) {
         self.killed.push(client);

@@ -2,8 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
+
+use crate::ids::{ClientId, DbId, ShardId, SlotId};
 use crate::reply::Reply;
 use crate::session::{Session, Transaction};
+use crate::slot::slot_of;
 use crate::time::Now;
 
 use super::{Args, CommandError, CommandSpec, Context, Flags, Flow, Shard, execute};
@@ -53,10 +57,25 @@ pub(super) fn forget(shard: &mut Shard, session: &mut Session) {
 }
 
 fn unwatch_all(shard: &mut Shard, session: &mut Session) {
-    if !session.watched.is_empty() {
-        shard.store.watches.unwatch(session.id);
-        session.watched.clear();
+    if session.watched.is_empty() {
+        return;
     }
+    let slots = session.watched.drain(..).map(|(_, key)| slot_of(&key));
+    bid_farewell(shard, session.id, slots);
+}
+
+/// A client watches none of the keys in these slots any more.
+pub(super) fn bid_farewell(
+    shard: &mut Shard,
+    client: ClientId,
+    slots: impl Iterator<Item = SlotId>,
+) {
+    shard.store.watches.unwatch(client);
+    let mut homes: Vec<ShardId> = slots.map(|slot| shard.partition.home(slot)).collect();
+    homes.sort_unstable();
+    homes.dedup();
+    let others = homes.into_iter().filter(|home| *home != shard.id);
+    shard.farewells.extend(others.map(|home| (home, client)));
 }
 
 pub(super) fn multi(c: &mut Context<'_>) -> Done {
@@ -87,6 +106,14 @@ pub(super) fn watch(c: &mut Context<'_>) -> Done {
     Ok(())
 }
 
+/// What WATCH leaves with the client; the marks are at the keys' homes.
+pub(crate) fn note_watches(session: &mut Session, args: &Args<'_>) {
+    let db = session.db;
+    let mut known: BTreeSet<(DbId, Box<[u8]>)> = session.watched.drain(..).collect();
+    known.extend(args.from(1).map(|key| (db, Box::from(key))));
+    session.watched.extend(known);
+}
+
 pub(super) fn unwatch(c: &mut Context<'_>) -> Done {
     unwatch_all(c.shard, c.session);
     c.reply.ok();
@@ -115,12 +142,9 @@ pub(super) fn exec(c: &mut Context<'_>) -> Done {
         return Ok(());
     }
     // Whether there is memory is decided once, before any of it; nothing is evicted amid it.
-    let needs_memory = transaction.queue.iter().any(|(spec, _)| spec.flags.has(Flags::DENYOOM));
-    if needs_memory && !c.shard.has_room(c.now) {
-        c.shard.stats.refused_out_of_memory.add(1);
-        let why = CommandError::OutOfMemory.text();
-        let text = format!("EXECABORT Transaction discarded because of: {why}");
-        return Err(CommandError::Other(text));
+    let specs = transaction.queue.iter().map(|(spec, _)| *spec);
+    if let Some(refusal) = refusal(c.shard, specs, c.now) {
+        return Err(refusal);
     }
     c.reply.array(transaction.queue.len());
     for (spec, args) in &transaction.queue {
@@ -132,6 +156,20 @@ pub(super) fn exec(c: &mut Context<'_>) -> Done {
         }
     }
     Ok(())
+}
+
+/// Why these commands may not run for want of memory, if they may not.
+pub(super) fn refusal(
+    shard: &mut Shard,
+    mut specs: impl Iterator<Item = &'static CommandSpec>,
+    now: Now,
+) -> Option<CommandError> {
+    if !specs.any(|spec| spec.flags.has(Flags::DENYOOM)) || shard.has_room(now) {
+        return None;
+    }
+    shard.stats.refused_out_of_memory.add(1);
+    let why = CommandError::OutOfMemory.text();
+    Some(CommandError::Other(format!("EXECABORT Transaction discarded because of: {why}")))
 }
 
 /// A client has gone: nothing of it stays behind.

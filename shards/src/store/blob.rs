@@ -4,7 +4,9 @@
 //! It counts as memory what has been written, from the moment it is: not what was claimed.
 //! Its mapping is never released where the last reference drops, which may be amid a
 //! request: it goes to the store's [`Memory`], which gives it back in small steps.
-//! Unsafe because long blobs are mappings of their own, read as slices.
+//! Another shard's thread gets a value's memory for good ([`Blob::detach`]), or reads it
+//! where it lies ([`super::Lender`]); what it reads is a blob there, too.
+//! Unsafe because long blobs are mappings of their own, read as slices, and change threads.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -12,9 +14,10 @@ use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
 
+use super::lend::{Lent, Loan, Returns};
 use super::mapping::Mapping;
 use super::memory::Memory;
-use super::{MAX_VALUE_BYTES, OutOfMemory};
+use super::{BlobSource, MAX_VALUE_BYTES, OutOfMemory};
 
 /// Blobs longer than this have a mapping of their own.
 const MAPPED_FROM: usize = 1 << 20;
@@ -130,14 +133,37 @@ impl Storage {
 }
 
 /// What all references to a blob share.
-struct Body {
+enum Body {
+    Own(Own),
+    Borrowed(Box<Loan>),
+}
+
+impl Body {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Own(own) => own.storage.bytes(),
+            Self::Borrowed(loan) => loan.bytes(),
+        }
+    }
+
+    /// The value of this store; a borrowed one is never put into it.
+    fn own(&self) -> &Own {
+        match self {
+            Self::Own(own) => own,
+            Self::Borrowed(_) => unreachable!("a borrowed value is for replies"),
+        }
+    }
+}
+
+/// A value of this store.
+struct Own {
     storage: Storage,
     /// Entries of databases that hold it; each of them is charged for it.
     keepers: Cell<u32>,
     memory: Rc<Memory>,
 }
 
-impl Drop for Body {
+impl Drop for Own {
     fn drop(&mut self) {
         self.memory.shrink(self.storage.len());
         let storage = std::mem::replace(&mut self.storage, Storage::Heap(Vec::new()));
@@ -155,10 +181,20 @@ pub struct Blob {
     len: u32,
 }
 
+const _: () = assert!(size_of::<Body>() <= 48, "loans cost it nothing");
+
 impl Blob {
+    /// A value of another shard, read from where it lies. It goes into replies, not into
+    /// the store: the lender is charged for it and keeps it until the last clone drops here.
+    pub fn borrowed(lent: Lent, returns: &Rc<Returns>) -> Self {
+        let len = lent.len() as u32;
+        let loan = Box::new(Loan::new(lent, returns.clone()));
+        Self { body: Rc::new(Body::Borrowed(loan)), start: 0, len }
+    }
+
     /// The value.
     pub fn bytes(&self) -> &[u8] {
-        &self.body.storage.bytes()[self.start as usize..][..self.len as usize]
+        &self.body.bytes()[self.start as usize..][..self.len as usize]
     }
 
     /// Its length.
@@ -181,20 +217,20 @@ impl Blob {
     /// An entry of a database holds it from now on, and is charged for it. Until the first
     /// does, it is charged to nobody but counts.
     pub(super) fn keep(&self) {
-        debug_assert_eq!(self.len(), self.body.storage.len(), "parts are for replies");
-        let keepers = self.body.keepers.get();
-        self.body.keepers.set(keepers + 1);
+        debug_assert_eq!(self.len(), self.body.own().storage.len(), "parts are for replies");
+        let keepers = self.body.own().keepers.get();
+        self.body.own().keepers.set(keepers + 1);
         if keepers > 0 {
-            self.body.memory.grow(self.len());
+            self.body.own().memory.grow(self.len());
         }
     }
 
     /// An entry of a database holds it no more.
     pub(super) fn let_go(&self) {
-        let keepers = self.body.keepers.get() - 1;
-        self.body.keepers.set(keepers);
+        let keepers = self.body.own().keepers.get() - 1;
+        self.body.own().keepers.set(keepers);
         if keepers > 0 {
-            self.body.memory.shrink(self.len());
+            self.body.own().memory.shrink(self.len());
         }
     }
 
@@ -208,7 +244,7 @@ impl Blob {
         offset: usize,
         bytes: &[u8],
     ) -> Result<Option<usize>, OutOfMemory> {
-        let Some(body) = Rc::get_mut(&mut self.body) else { return Ok(None) };
+        let Some(Body::Own(body)) = Rc::get_mut(&mut self.body) else { return Ok(None) };
         let old = body.storage.len();
         let len = old.max(offset + bytes.len());
         body.storage.make_room(len)?;
@@ -218,6 +254,20 @@ impl Blob {
         self.len = len as u32;
         Ok(Some(len))
     }
+
+    /// Takes the memory out of this store's accounts, to be sent to another shard.
+    ///
+    /// # Errors
+    /// Gives the blob back when somebody else holds it, or when it is borrowed.
+    pub fn detach(mut self) -> Result<Detached, Self> {
+        let (whole, len) = (self.start == 0, self.len());
+        let own = match Rc::get_mut(&mut self.body) {
+            Some(Body::Own(own)) if whole && own.storage.len() == len => own,
+            _ => return Err(self),
+        };
+        own.memory.shrink(len);
+        Ok(Detached(std::mem::replace(&mut own.storage, Storage::Heap(Vec::new()))))
+    }
 }
 
 impl fmt::Debug for Blob {
@@ -226,8 +276,49 @@ impl fmt::Debug for Blob {
     }
 }
 
+/// A long value that belongs to no store, on its way from one shard to another. Dropping it
+/// releases its memory at once, which takes milliseconds where it is long: for connections
+/// that close and nodes that end, not for the path of a request.
+#[must_use = "dropping a long value stalls its thread"]
+pub struct Detached(Storage);
+
+// SAFETY: it alone knows its memory, as the only holder detached it, and neither a vector's
+// memory nor a mapping depends on the thread that made it.
+unsafe impl Send for Detached {}
+
+impl Detached {
+    /// The value.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.bytes()
+    }
+}
+
+impl fmt::Debug for Detached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Detached({} bytes)", self.bytes().len())
+    }
+}
+
+impl BlobSource {
+    /// Takes a value out of the store's accounts: as it lies when nobody else holds it, else
+    /// a copy of it.
+    pub fn detach(&self, blob: Blob) -> Detached {
+        blob.detach().unwrap_or_else(|blob| Detached(Storage::Heap(blob.bytes().to_vec())))
+    }
+
+    /// Takes a value over from another shard, as it lies; it is charged to this store now.
+    pub fn adopt(&self, detached: Detached) -> Blob {
+        let memory = self.0.clone();
+        let len = detached.0.len();
+        memory.grow(len);
+        memory.take(len);
+        let own = Own { storage: detached.0, keepers: Cell::new(0), memory };
+        Blob { body: Rc::new(Body::Own(own)), start: 0, len: len as u32 }
+    }
+}
+
 /// A blob being written.
-pub struct BlobBuilder(Body);
+pub struct BlobBuilder(Own);
 
 impl fmt::Debug for BlobBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -254,7 +345,7 @@ impl BlobBuilder {
     }
 
     fn on(storage: Storage, memory: Rc<Memory>) -> Self {
-        Self(Body { storage, keepers: Cell::new(0), memory })
+        Self(Own { storage, keepers: Cell::new(0), memory })
     }
 
     /// Bytes that can be appended.
@@ -288,6 +379,6 @@ impl BlobBuilder {
     /// The finished value.
     pub fn freeze(self) -> Blob {
         let len = self.0.storage.len() as u32;
-        Blob { body: Rc::new(self.0), start: 0, len }
+        Blob { body: Rc::new(Body::Own(self.0)), start: 0, len }
     }
 }

@@ -16,6 +16,7 @@ mod held;
 mod index;
 mod key;
 mod leaf;
+mod lend;
 mod mapping;
 mod memory;
 mod ruin;
@@ -30,9 +31,10 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-pub use blob::{Blob, BlobBuilder};
+pub use blob::{Blob, BlobBuilder, Detached};
 pub use evict::{Eviction, EvictionPolicy};
 pub use key::{Hasher, Hint, Key, KeyHash};
+pub use lend::{Lender, Lent, LentId, Returns};
 pub use value::{EntryInfo, Expiry, NewValue, OwnedValue, Value};
 
 use crate::ids::{DbId, SlotId};
@@ -64,8 +66,29 @@ impl fmt::Display for OutOfMemory {
 impl std::error::Error for OutOfMemory {}
 
 /// Where a scan goes on; 0 is both the start and the end. Below 2^40.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ScanCursor(pub u64);
+
+/// What a scan is to walk over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScanRange {
+    /// Where it goes on.
+    pub from: ScanCursor,
+    /// The last slot, itself included.
+    pub last: SlotId,
+}
+
+impl ScanCursor {
+    /// The start of a slot.
+    pub(crate) fn of_slot(slot: SlotId) -> Self {
+        Self(u64::from(slot.get()) << leaf::TAG_BITS)
+    }
+
+    /// The slot where it goes on; none when it is beyond all.
+    pub(crate) fn slot(self) -> Option<SlotId> {
+        SlotId::new(u16::try_from(self.0 >> leaf::TAG_BITS).ok()?)
+    }
+}
 
 /// What [`Store::tick`] wants next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

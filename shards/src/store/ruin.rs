@@ -78,3 +78,11 @@ impl Ruin {
         released().max(1)
     }
 }
+
+impl Drop for Ruin {
+    fn drop(&mut self) {
+        while !self.is_gone() {
+            self.demolish_step();
+        }
+    }
+}

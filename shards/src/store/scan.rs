@@ -7,15 +7,16 @@ use crate::time::Now;
 
 use super::index::TagBound;
 use super::leaf::TAG_BITS;
-use super::{OwnedValue, ScanCursor, Store, Value};
+use super::{OwnedValue, ScanCursor, ScanRange, Store, Value};
 
 /// Lines looked at for a random key, of which each holds some in all but odd cases; Valkey
 /// gives up after a hundred expired keys.
 const RANDOM_TRIES: usize = 100;
 
 impl Store {
-    /// Visits keys and values of about `entries` entries, or as many as `work` allows, and
-    /// returns where to go on (0 when all have been seen) and how many were visited.
+    /// Visits keys and values of about `entries` entries of slots up to `last`, or as many as
+    /// `work` allows, and returns where to go on (behind `last` when all have been seen; 0
+    /// behind the last slot of all) and how many were visited.
     ///
     /// Every key that is there from the first call to the last is visited, and only once
     /// unless it was removed and set again, however much is added, removed or moved between.
@@ -23,7 +24,7 @@ impl Store {
     pub fn scan(
         &self,
         db: DbId,
-        cursor: ScanCursor,
+        ScanRange { from: cursor, last }: ScanRange,
         entries: usize,
         work: usize,
         now: Now,
@@ -37,6 +38,7 @@ impl Store {
         while left > 0
             && visited < entries
             && let Some(id) = u16::try_from(slot).ok().and_then(SlotId::new)
+            && id <= last
         {
             left = left.saturating_sub(1);
             bound = self.db(db).walk(id, bound, |seen| {

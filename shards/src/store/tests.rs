@@ -216,9 +216,16 @@ impl World {
 fn scanned(store: &Store, db: DbId, now: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
     let (mut seen, mut cursor) = (Vec::new(), ScanCursor(0));
     loop {
-        (cursor, _) = store.scan(db, cursor, 7, 300, at_ms(now), &mut |key, value| {
-            seen.push((key.bytes().to_vec(), value.bytes().to_vec()));
-        });
+        (cursor, _) = store.scan(
+            db,
+            ScanRange { from: cursor, last: SlotId::LAST },
+            7,
+            300,
+            at_ms(now),
+            &mut |key, value| {
+                seen.push((key.bytes().to_vec(), value.bytes().to_vec()));
+            },
+        );
         if cursor == ScanCursor(0) {
             seen.sort();
             return seen;
@@ -282,7 +289,14 @@ fn a_scan_sees_what_stays_while_the_rest_changes() {
     let (mut seen, mut cursor, mut round) = (Vec::new(), ScanCursor(0), 0);
     loop {
         let mut visit = |key: Value<'_>, _: Value<'_>| seen.push(key.bytes().to_vec());
-        (cursor, _) = store.scan(DbId(0), cursor, 10, 1_000, now, &mut visit);
+        (cursor, _) = store.scan(
+            DbId(0),
+            ScanRange { from: cursor, last: SlotId::LAST },
+            10,
+            1_000,
+            now,
+            &mut visit,
+        );
         for n in 0..40 {
             // Grows first, shrinks later, both in the crowded slot and everywhere.
             let name = format!("{{one}}{}", round % 150 * 40 + n);
@@ -448,6 +462,55 @@ fn what_may_go_is_found_however_little_of_it_there_is() {
     }
     assert_eq!(store.evict_one(EvictionPolicy::VolatileLru, 5, now), Eviction::NoneLeft);
     assert_eq!(store.len(DbId(0)), 400_000);
+}
+
+#[test]
+fn slots_where_nothing_expires_any_more_are_soon_not_looked_at() {
+    let mut store = store(9);
+    let (hasher, now) = (store.hasher(), at_ms(1));
+    let name = |n: u32| n.to_string().into_bytes();
+    for n in 0..30_000 {
+        let (key, expiry) = (name(n), Expiry::At(UnixMs(1_000_000)));
+        store.set(DbId(0), hasher.key(&key), NewValue::Bytes(b"v"), expiry, now).unwrap();
+    }
+    for n in 10..30_000 {
+        store.set_expiry(DbId(0), hasher.key(&name(n)), None, now).unwrap();
+    }
+    let calls = (0..)
+        .take_while(|_| store.evict_one(EvictionPolicy::VolatileTtl, 5, now) != Eviction::NoneLeft);
+    assert!(calls.count() < 60, "ten to go, and what 30,000 entries take to look at");
+    assert_eq!(store.len(DbId(0)), 29_990);
+}
+
+#[test]
+fn a_candidate_that_does_not_expire_any_more_stays() {
+    let (mut store, now) = (store(9), at_ms(1));
+    let keys = [&b"a"[..], b"b"].map(|name| store.hasher().key(name));
+    for key in keys {
+        let (value, expiry) = (NewValue::Bytes(&[1; 300]), Expiry::At(UnixMs(1_000_000)));
+        store.set(DbId(0), key, value, expiry, now).unwrap();
+    }
+    assert_eq!(store.evict_one(EvictionPolicy::VolatileLru, 64, now), Eviction::Done);
+    let left = keys.into_iter().find(|key| store.entry(DbId(0), *key, now).is_some()).unwrap();
+    store.set_expiry(DbId(0), left, None, now).unwrap();
+    assert_eq!(store.evict_one(EvictionPolicy::VolatileLru, 64, now), Eviction::NoneLeft);
+    assert_eq!(store.len(DbId(0)), 1);
+}
+
+#[test]
+fn a_store_may_end_amid_everything() {
+    let mut store = store(1);
+    let (key, now) = (store.hasher().key(b"k"), at_ms(1));
+    for len in [100_000, 3 << 20] {
+        let value = NewValue::Blob(arrived(&store, len));
+        store.set(DbId(0), key, value, Expiry::At(UnixMs(9)), now).unwrap();
+        store.memory.taken(); // so that the flush pays for nothing
+        store.flush_all();
+    }
+    let (builder, lent) = (store.blob(2 << 20).unwrap(), arrived(&store, 2 << 20));
+    assert_eq!(store.ruins.len(), 2);
+    drop(store);
+    drop((builder, lent));
 }
 
 #[test]

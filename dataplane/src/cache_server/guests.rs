@@ -1,0 +1,300 @@
+//! Requests of other shards' clients, and the replies that come back to ours.
+//!
+//! Owns what is done with a parcel that has arrived. A request of another shard is executed in
+//! the same batches as those of our own connections, so that its memory is asked for beside
+//! theirs; its reply is encoded into the parcel, which goes home at the end of the turn.
+
+#![forbid(unsafe_code)]
+
+use shards::command::{Args, Flow, LONG_STEP, OwnedArgs, Traffic, dispatch, each_slot};
+use shards::ids::{ClientId, ShardId, SlotId};
+use shards::operation::{Packer, Unpacker};
+use shards::order::ReplyPart;
+use shards::reply::Reply;
+use shards::store::{Blob, Hint, KeyHash};
+use shards::time::Now;
+
+use super::CacheServer;
+use super::across::{Across, GuestLong, Guests, Parked, Whose};
+use super::batch::{Batch, Queued, Source};
+use super::host::View;
+use super::output::conn_of;
+use crate::mesh::parcel::{End, Message, Parcel, Ticket};
+use crate::runtime::{ConnKey, Driver};
+
+/// Long operations of guests that go on in one turn.
+const LONG_STEPS: usize = 8;
+
+/// Marks an origin that is no connection.
+const NOBODY: ConnKey = ConnKey { index: u32::MAX, generation: 0 };
+
+impl<D: Driver> CacheServer<D> {
+    /// Takes in whatever other shards have sent.
+    pub(super) fn take_parcels(&mut self) -> std::io::Result<()> {
+        while let Some((from, mut parcel)) =
+            self.across.as_mut().and_then(|across| across.mesh.receive())
+        {
+            for message in std::mem::take(&mut parcel.messages) {
+                self.hear(from, message);
+            }
+            if parcel.owner == self.shard.id {
+                self.settle(from, parcel);
+            } else {
+                self.queue_guests(from, parcel)?;
+            }
+        }
+        self.pump();
+        Ok(())
+    }
+
+    /// Puts another shard's requests into the batch.
+    fn queue_guests(&mut self, from: ShardId, parcel: Box<Parcel>) -> std::io::Result<()> {
+        let Some(across) = &mut self.across else { return Ok(()) };
+        let requests = parcel.heads.len();
+        if requests == 0 {
+            across.mesh.give_back(from, parcel);
+            return Ok(());
+        }
+        let heads = parcel.heads.clone();
+        let mut place = across.guests.len();
+        across.guests.push(Guests { from, parcel, reply: Reply::default() });
+        let mut origin = self.batch.origin(NOBODY, Source::Guest(place as u32));
+        for (n, head) in heads.into_iter().enumerate() {
+            if self.batch.is_full() {
+                self.run_full_batch()?;
+                // Parcels that are done have gone; this one is not.
+                let guests = self.across.as_ref().map_or(0, |across| across.guests.len());
+                place = guests.saturating_sub(1);
+                origin = self.batch.origin(NOBODY, Source::Guest(place as u32));
+            }
+            self.batch.queued.push(Queued {
+                spec: Some(head.spec),
+                at: head.at.unwrap_or_default(),
+                hint: Hint::default(),
+                origin,
+                first_span: n as u32,
+                spans: 0,
+                blobs: 0,
+                fault: 0,
+                key: if head.at.is_some() { head.spec.keys.first as u8 } else { 0 },
+                db: head.db,
+            });
+        }
+        Ok(())
+    }
+
+    /// Executes one of them.
+    pub(super) fn serve_guest(&mut self, place: u32, queued: &Queued, now: Now) {
+        let Some(across) = &mut self.across else { return };
+        let Across { home, parked, guests, guest, guest_long, .. } = across;
+        let Guests { from, parcel, reply } = &mut guests[place as usize];
+        let n = queued.first_span as usize;
+        let head = parcel.heads[n];
+        let mut blobs: Vec<(u32, Blob)> = Vec::new();
+        if head.long {
+            let source = &self.blobs;
+            let mine = |(request, ..): &(u32, u32, _)| *request == n as u32;
+            let long = parcel.long.extract_if(.., |long| mine(long));
+            blobs.extend(long.map(|(_, arg, detached)| (arg, source.adopt(detached))));
+        }
+        let (bytes, spans) = parcel.args(&head);
+        let mut args = Args::new(bytes, spans, &blobs);
+        if queued.key != 0 {
+            args = args.with_key(queued.key.into(), queued.at, queued.hint);
+        }
+        guest.stand_in(ClientId(0), head.protocol, head.db, head.no_touch);
+        let whose = Whose::Guest(*from, parcel.tickets[n]);
+        if !home.is_idle() || !parked.is_empty() {
+            let mut slots: Vec<SlotId> = Vec::new();
+            each_slot(guest, head.spec, &args, &mut |slot| slots.push(slot));
+            let behind = parked.iter().any(|parked| parked.whose.is_same_client(whose));
+            if behind || slots.iter().any(|slot| home.is_held(*slot)) {
+                let (db, protocol, no_touch) = (head.db, head.protocol, head.no_touch);
+                let (spec, args) = (head.spec, args.to_owned());
+                parked.push_back(Parked { whose, spec, args, slots, db, protocol, no_touch });
+                parcel.ends.push(End { end: reply.bytes.len() as u32, late: true });
+                return;
+            }
+        }
+        reply.protocol = head.protocol;
+        let mut view = View {
+            conns: &self.conns,
+            driver: &self.driver,
+            facts: &self.facts,
+            stats: &self.stats,
+            publisher: &self.publisher,
+            own: Traffic::default(),
+            kills: &mut self.kills,
+        };
+        let flow = dispatch(&mut self.shard, guest, &mut view, Some(head.spec), &args, now, reply);
+        let late = matches!(flow, Flow::Pending(_));
+        if let Flow::Pending(op) = flow {
+            let (ticket, reply) = (parcel.tickets[n], Reply::new(head.protocol));
+            guest_long.push_back(GuestLong { from: *from, ticket, op, reply });
+        }
+        parcel.ends.push(End { end: reply.bytes.len() as u32, late });
+    }
+
+    /// Sends parcels home all of whose requests are answered.
+    pub(super) fn finish_guests(&mut self) {
+        let Some(across) = &mut self.across else { return };
+        let Across { mesh, guests, lender, .. } = across;
+        for Guests { from, mut parcel, reply } in
+            guests.extract_if(.., |guests| guests.parcel.ends.len() == guests.parcel.heads.len())
+        {
+            parcel.replies = reply.bytes;
+            let lend = |(at, blob)| (at as u32, lender.lend(blob));
+            parcel.lent.extend(reply.blobs.into_iter().map(lend));
+            mesh.give_back(from, parcel);
+        }
+    }
+
+    /// Our own parcel is back: its replies go to their connections.
+    fn settle(&mut self, home: ShardId, mut parcel: Box<Parcel>) {
+        let Some(across) = &mut self.across else { return };
+        let returns = across.returns.clone();
+        let mut lent = std::mem::take(&mut parcel.lent).into_iter().peekable();
+        let mut start = 0;
+        for (ticket, End { end, late }) in parcel.tickets.iter().zip(&parcel.ends) {
+            let mut blobs = Vec::new();
+            while let Some((at, lent)) = lent.next_if(|(at, _)| at <= end) {
+                blobs.push((at as usize - start, Blob::borrowed(lent, &returns)));
+            }
+            if !late {
+                let bytes = &parcel.replies[start..*end as usize];
+                self.fill(*ticket, ReplyPart { bytes, blobs });
+            }
+            start = *end as usize;
+        }
+        if let Some(across) = &mut self.across {
+            across.mesh.recycle(home, parcel);
+            across.awake.append(&mut across.thirsty);
+        }
+    }
+
+    /// A reply has come for a connection, if it is still there.
+    pub(super) fn fill(&mut self, ticket: Ticket, part: ReplyPart<'_>) {
+        let Some(conn) = conn_of(&mut self.conns, ticket.conn) else { return };
+        conn.abroad.come_back(ticket.write);
+        if conn.reply.bytes.capacity() == 0 {
+            conn.reply.bytes = self.pool.take();
+        }
+        let part = if ticket.silent { ReplyPart::default() } else { part };
+        conn.order.fill(ticket.seq, part, &mut conn.reply);
+        if !conn.dirty {
+            conn.dirty = true;
+            self.dirty.push(ticket.conn);
+        }
+        if !conn.behind.is_empty()
+            && let Some(across) = &mut self.across
+        {
+            across.awake.push(ticket.conn);
+        }
+    }
+
+    fn hear(&mut self, from: ShardId, message: Message) {
+        let Some(across) = &mut self.across else { return };
+        let returns = across.returns.clone();
+        let unpacker = Unpacker { blobs: &self.blobs, returns: &returns };
+        match message {
+            Message::Task(task) => {
+                let task = unpacker.task(task);
+                self.task_arrived(task);
+            }
+            Message::Answer(op, answers) => {
+                let answers = answers.into_iter().map(|answer| unpacker.answer(answer)).collect();
+                self.answered(from, op.number, answers);
+            }
+            Message::Late(ticket, reply) => {
+                let reply = unpacker.reply(reply);
+                self.fill(ticket, ReplyPart { bytes: &reply.bytes, blobs: reply.blobs });
+            }
+            Message::Farewell(client) => self.shard.store.watches.unwatch(client),
+            Message::Connection(handed) => self.adopt(handed),
+            Message::MakeRoom(bytes) => across.wanted = across.wanted.max(bytes),
+            Message::Settled(id) => across.lender.take_back(id),
+        }
+    }
+
+    /// Goes on with commands that waited for operations to end.
+    pub(super) fn run_parked(&mut self, now: Now) {
+        let mut at = 0;
+        loop {
+            let Some(across) = &mut self.across else { return };
+            let Some(parked) = across.parked.get(at) else { return };
+            let held = parked.slots.iter().any(|slot| across.home.is_held(*slot));
+            let earlier = across.parked.iter().take(at);
+            let behind = earlier.clone().any(|other| other.whose.is_same_client(parked.whose));
+            if held || behind {
+                at += 1;
+                continue;
+            }
+            let Some(parked) = across.parked.remove(at) else { return };
+            let reply = self.run_one_parked(&parked, now);
+            let Some(across) = &mut self.across else { return };
+            match parked.whose {
+                Whose::Own(ticket) => {
+                    self.fill(ticket, ReplyPart { bytes: &reply.bytes, blobs: reply.blobs });
+                }
+                Whose::Guest(from, ticket) => {
+                    let mut packer = Packer { blobs: &self.blobs, lender: &mut across.lender };
+                    let message = Message::Late(ticket, packer.reply(reply));
+                    across.mesh.post(from, message);
+                }
+            }
+        }
+    }
+
+    fn run_one_parked(&mut self, parked: &Parked, now: Now) -> Reply {
+        let Some(across) = &mut self.across else { return Reply::default() };
+        let mut reply = Reply::new(parked.protocol);
+        across.guest.stand_in(ClientId(0), parked.protocol, parked.db, parked.no_touch);
+        let mut view = View {
+            conns: &self.conns,
+            driver: &self.driver,
+            facts: &self.facts,
+            stats: &self.stats,
+            publisher: &self.publisher,
+            own: Traffic::default(),
+            kills: &mut self.kills,
+        };
+        let args: &OwnedArgs = &parked.args;
+        // What has keys takes no steps, so nothing is pending.
+        let spec = Some(parked.spec);
+        let guest = &mut across.guest;
+        dispatch(&mut self.shard, guest, &mut view, spec, &args.as_args(), now, &mut reply);
+        reply
+    }
+
+    /// One step of some of the guests' long operations.
+    pub(super) fn step_guests(&mut self, now: Now) {
+        let Some(across) = &mut self.across else { return };
+        for _ in 0..across.guest_long.len().min(LONG_STEPS) {
+            let Some(mut long) = across.guest_long.pop_front() else { return };
+            if long.op.step(&self.shard, now, LONG_STEP, &mut long.reply) {
+                let mut packer = Packer { blobs: &self.blobs, lender: &mut across.lender };
+                let message = Message::Late(long.ticket, packer.reply(long.reply));
+                across.mesh.post(long.from, message);
+            } else {
+                across.guest_long.push_back(long);
+            }
+        }
+    }
+
+    /// Whether the memory of a request's key is worth asking for here.
+    #[inline]
+    pub(super) fn is_mine(&self, at: KeyHash) -> bool {
+        self.shard.partition.home(at.slot) == self.shard.id
+    }
+
+    /// The requests of one parcel that have been put into the batch.
+    pub(super) fn serve_from(&mut self, batch: &Batch, queued: &Queued, now: Now) -> bool {
+        match batch.origins[queued.origin as usize].source {
+            Source::Guest(place) => {
+                self.serve_guest(place, queued, now);
+                true
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! One shard's share of an operation: what is asked of it, and its answer.
+//!
+//! Owns the work and how it is done at its home. Knows neither the operation it belongs to
+//! nor how it came here.
+
+#![forbid(unsafe_code)]
+
+use crate::command::{self, CommandError, CommandSpec, Host, LongOp, OwnedArgs, Shard};
+use crate::ids::{ClientId, DbId};
+use crate::reply::{Protocol, Reply};
+use crate::session::Session;
+use crate::store::{Blob, Expiry, Key, NewValue, OutOfMemory, Value};
+use crate::time::{Now, UnixMs};
+
+/// What a home has to know of the client whose operation it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The client.
+    pub client: ClientId,
+    /// How its replies are encoded.
+    pub protocol: Protocol,
+    /// Whether its reads leave the last use of a key as it is (CLIENT NO-TOUCH).
+    pub no_touch: bool,
+}
+
+impl Caller {
+    /// Of a session.
+    pub fn of(session: &Session) -> Self {
+        Self { client: session.id, protocol: session.protocol, no_touch: session.no_touch }
+    }
+}
+
+/// Something to do at one home.
+#[derive(Debug)]
+pub struct Part {
+    /// The database that is selected.
+    pub db: DbId,
+    /// What to do.
+    pub work: Work,
+}
+
+/// See [`Part`].
+#[derive(Debug)]
+pub enum Work {
+    /// A command, all of whose keys are at home here.
+    Command(&'static CommandSpec, OwnedArgs),
+    /// Whether any of these keys is there.
+    AnyThere(Vec<Box<[u8]>>),
+    /// What a key holds, which is taken away or copied.
+    Lift {
+        /// The key.
+        key: Box<[u8]>,
+        /// Whether it goes.
+        remove: bool,
+    },
+    /// Puts under a key what was lifted from another.
+    Put {
+        /// The key.
+        key: Box<[u8]>,
+        /// What it is to hold.
+        entry: Box<Lifted>,
+    },
+    /// Whether no key that the client watches here has changed; forgets its watches.
+    Intact,
+}
+
+/// What a key held: enough to put it elsewhere.
+#[derive(Debug)]
+pub struct Lifted {
+    /// Its value.
+    pub value: LiftedValue,
+    /// When it expires.
+    pub expiry: Option<UnixMs>,
+    /// Whether it was written into (OBJECT ENCODING).
+    pub modified: bool,
+}
+
+/// See [`Lifted`].
+#[derive(Debug)]
+pub enum LiftedValue {
+    /// Copied.
+    Bytes(Vec<u8>),
+    /// By reference.
+    Blob(Blob),
+}
+
+/// What a home answers.
+#[derive(Debug)]
+pub enum PartReply {
+    /// A command's reply.
+    Reply(Reply),
+    /// A command's reply, after which the client's connection is to be closed.
+    Closing(Reply),
+    /// `AnyThere`, `Intact`.
+    Flag(bool),
+    /// `Lift`; `None` when there is no such key.
+    Lifted(Option<Box<Lifted>>),
+    /// `Put`; gives it back when there is no memory.
+    Put(Result<(), Box<Lifted>>),
+}
+
+/// A part that has been begun.
+#[derive(Debug)]
+pub enum Begun {
+    /// And ended.
+    Done(PartReply),
+    /// It goes on in steps, each of which adds to the reply.
+    Long(LongOp, Reply),
+}
+
+impl Part {
+    /// Does it. `whole`: in one go, however long it takes, since other shards are held.
+    pub fn run(
+        self,
+        shard: &mut Shard,
+        guest: &mut Session,
+        host: &mut dyn Host,
+        whole: bool,
+        now: Now,
+    ) -> Begun {
+        guest.db = self.db;
+        let db = self.db;
+        Begun::Done(match self.work {
+            Work::Command(spec, args) => {
+                return command::run_part(shard, guest, host, spec, &args.as_args(), whole, now);
+            }
+            Work::AnyThere(keys) => {
+                let hasher = *shard.hasher();
+                let mut there = |key: &[u8]| shard.store.entry(db, hasher.key(key), now).is_some();
+                PartReply::Flag(keys.iter().any(|key| there(key)))
+            }
+            Work::Lift { key, remove } => PartReply::Lifted(lift(shard, db, &key, remove, now)),
+            Work::Put { key, entry } => PartReply::Put(put(shard, db, &key, entry, now)),
+            Work::Intact => PartReply::Flag(shard.watches_intact(guest.id, now)),
+        })
+    }
+}
+
+fn lift(shard: &mut Shard, db: DbId, key: &[u8], remove: bool, now: Now) -> Option<Box<Lifted>> {
+    let key = shard.hasher().key(key);
+    let info = shard.store.entry(db, key, now)?;
+    let value = match shard.store.get(db, key, now, false)? {
+        Value::Inline(bytes) => LiftedValue::Bytes(bytes.to_vec()),
+        Value::Blob(blob) => LiftedValue::Blob(blob.clone()),
+    };
+    if remove {
+        shard.store.remove(db, key, now);
+    }
+    Some(Box::new(Lifted { value, expiry: info.expiry, modified: info.modified }))
+}
+
+fn put(
+    shard: &mut Shard,
+    db: DbId,
+    key: &[u8],
+    entry: Box<Lifted>,
+    now: Now,
+) -> Result<(), Box<Lifted>> {
+    let key = shard.hasher().key(key);
+    match set(shard, db, key, &entry, now) {
+        Ok(()) => Ok(()),
+        Err(OutOfMemory) => Err(entry),
+    }
+}
+
+fn set(
+    shard: &mut Shard,
+    db: DbId,
+    key: Key<'_>,
+    entry: &Lifted,
+    now: Now,
+) -> Result<(), OutOfMemory> {
+    let expiry = entry.expiry.map_or(Expiry::Never, Expiry::At);
+    let value = match &entry.value {
+        LiftedValue::Bytes(bytes) => NewValue::Bytes(bytes),
+        LiftedValue::Blob(blob) => NewValue::Blob(blob.clone()),
+    };
+    shard.store.set(db, key, value, expiry, now)?;
+    if entry.modified {
+        shard.store.write_at(db, key, 0, b"", now)?;
+    }
+    Ok(())
+}
+
+/// The reply of a command that was refused before it began.
+pub(super) fn refused(error: &CommandError, protocol: Protocol) -> Reply {
+    let mut reply = Reply::new(protocol);
+    reply.error(error.text().as_bytes());
+    reply
+}
