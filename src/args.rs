@@ -42,10 +42,10 @@ pub(crate) struct ServeOptions {
     /// How to talk to the kernel.
     #[arg(long, value_enum, default_value_t = DriverChoice::Auto)]
     pub(crate) driver: DriverChoice,
-    /// Shards, one thread each; by default one for each core.
+    /// Shards, one thread each; by default one, or as many as --cpus has cores.
     #[arg(long, value_name = "N")]
     pub(crate) shards: Option<u16>,
-    /// Cores for the shards, as in 0,2-3; by default all that are allowed.
+    /// Cores for the shards, as in 0,2-3; by default the first ones allowed.
     #[arg(long, value_name = "LIST", value_parser = parse_cpus)]
     pub(crate) cpus: Option<CpuList>,
     /// Memory for keys and values, as in 512mb or 4gb; 0 for no limit.

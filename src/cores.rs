@@ -5,7 +5,7 @@ use shards::partition::MAX_SHARDS;
 
 use crate::args::ServeOptions;
 
-/// One core a shard: by default all that this process may use and is given time for.
+/// One core a shard: by default those of `--cpus`, or one.
 ///
 /// # Errors
 /// One line that says what is wrong and what to do.
@@ -20,7 +20,8 @@ pub(crate) fn choose(options: &ServeOptions) -> Result<Vec<CoreId>, String> {
     };
     let shards = match options.shards {
         Some(shards) => usize::from(shards),
-        None => by_default(cores.len(), options.cpus.is_some()),
+        None if options.cpus.is_some() => cores.len(),
+        None => 1,
     };
     if shards == 0 || shards > usize::from(MAX_SHARDS) {
         return Err(format!("--shards {shards}: expected 1 to {MAX_SHARDS}"));
@@ -30,6 +31,9 @@ pub(crate) fn choose(options: &ServeOptions) -> Result<Vec<CoreId>, String> {
             "{shards} shards share {} cores: each waits for the others; one a core is best",
             cores.len()
         );
+    }
+    if let Some(quota) = quota().filter(|quota| *quota < shards) {
+        tracing::warn!("{shards} shards, and the control group gives time for {quota} cores");
     }
     Ok((0..shards).map(|n| cores[n % cores.len()]).collect())
 }
@@ -45,17 +49,6 @@ fn listed(wanted: &[usize], allowed: &[CoreId]) -> Result<Vec<CoreId>, String> {
             })
         })
         .collect()
-}
-
-/// As many as cores, or as the control group gives time for.
-fn by_default(cores: usize, chosen: bool) -> usize {
-    match quota() {
-        Some(quota) if !chosen && quota < cores => {
-            tracing::warn!("{quota} of {cores} cores are used: the control group allows no more");
-            quota
-        }
-        _ => cores,
-    }
 }
 
 /// Whole cores of processor time that the control group allows, at least one (cgroup v2

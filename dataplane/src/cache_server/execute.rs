@@ -12,6 +12,11 @@ use super::conn::{Conn, Gate, Reason};
 use super::host::{View, traffic};
 use crate::runtime::{ConnKey, Driver};
 
+fn chunk_of(queue: &mut [Queued], n: usize) -> &mut [Queued] {
+    let end = queue.len().min((n + 1) * CHUNK);
+    &mut queue[n * CHUNK..end]
+}
+
 /// Long operations that go on in one turn: about 200 us.
 const LONG_STEPS: usize = 8;
 
@@ -23,16 +28,20 @@ impl<D: Driver> CacheServer<D> {
         }
         let mut batch = std::mem::take(&mut self.batch);
         let mut queue = std::mem::take(&mut batch.queued);
-        for chunk in queue.chunks_mut(CHUNK) {
-            for queued in chunk.iter().filter(|queued| queued.key != 0 && self.is_mine(queued.at)) {
-                self.shard.store.prefetch_line(queued.db, queued.at);
+        // Chunk by chunk in three stages: while one is executed, the entries of the next and the
+        // index lines of the one after it are on their way.
+        let chunks = queue.len().div_ceil(CHUNK);
+        for n in 0..chunks + 2 {
+            if n < chunks {
+                self.ask_for_lines(chunk_of(&mut queue, n));
             }
-            let mine = |queued: &&mut Queued| queued.key != 0 && self.is_mine(queued.at);
-            for queued in chunk.iter_mut().filter(mine) {
-                queued.hint = self.shard.store.prefetch_entry(queued.db, queued.at);
+            if (1..=chunks).contains(&n) {
+                self.ask_for_entries(chunk_of(&mut queue, n - 1));
             }
-            for queued in chunk {
-                self.execute(&batch, queued, now);
+            if n >= 2 {
+                for queued in chunk_of(&mut queue, n - 2) {
+                    self.execute(&batch, queued, now);
+                }
             }
         }
         batch.queued = queue;
@@ -45,6 +54,20 @@ impl<D: Driver> CacheServer<D> {
         self.batch = batch;
         self.carry_out_kills();
         self.pump();
+    }
+
+    fn ask_for_lines(&self, chunk: &[Queued]) {
+        let alone = self.across.is_none();
+        for queued in chunk.iter().filter(|q| q.key != 0 && (alone || self.is_mine(q.at))) {
+            self.shard.store.prefetch_line(queued.db, queued.at);
+        }
+    }
+
+    fn ask_for_entries(&self, chunk: &mut [Queued]) {
+        let alone = self.across.is_none();
+        for queued in chunk.iter_mut().filter(|q| q.key != 0 && (alone || self.is_mine(q.at))) {
+            queued.hint = self.shard.store.prefetch_entry(queued.db, queued.at);
+        }
     }
 
     /// Drops the unread bytes whose requests have been executed.

@@ -4,7 +4,7 @@
 
 use shards::command::{Flags, Span};
 use shards::settings::Settings;
-use shards::store::{BlobSource, Hasher, Hint, KeyHash};
+use shards::store::{BlobSource, Hasher, Hint, KeyHash, Store};
 
 use super::QUERY_LIMIT;
 use super::batch::{Batch, Fault, Queued, Source};
@@ -22,6 +22,7 @@ const MAX_ARGS: u32 = 1 << 20;
 pub(super) struct Intake<'a> {
     pub(super) batch: &'a mut Batch,
     pub(super) hasher: &'a Hasher,
+    pub(super) store: &'a Store,
     pub(super) blobs: &'a BlobSource,
     pub(super) pool: &'a mut Pool,
     pub(super) settings: &'a Settings,
@@ -133,6 +134,9 @@ impl Intake<'_> {
         let long = input.blobs.iter().any(|(n, _)| *n as usize == first_key);
         let keyed = first_key > 0 && first_key < input.spans.len() && !long;
         let at = if keyed { self.hasher.hash(slice(first_key)) } else { KeyHash::default() };
+        if keyed {
+            self.store.prefetch_head(conn.session.db, at);
+        }
         let blobs = if input.blobs.is_empty() {
             0
         } else {

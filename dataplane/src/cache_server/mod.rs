@@ -243,9 +243,7 @@ impl<D: Driver> CacheServer<D> {
     /// Handles what has happened and says how long may be slept.
     fn turn(&mut self) -> io::Result<Wait> {
         let start = self.now.mono;
-        if self.settings.refresh() {
-            self.shard.settings = self.settings.get().clone();
-        }
+        self.pick_up_settings();
         (self.requests, self.requests_sent) = (0, 0);
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
@@ -287,6 +285,7 @@ impl<D: Driver> CacheServer<D> {
         if self.across.is_none() {
             return;
         }
+        self.pick_up_settings(); // a command of this turn may have changed them
         self.step_guests(self.now);
         self.step_tasks();
         self.run_parked(self.now);
@@ -302,6 +301,16 @@ impl<D: Driver> CacheServer<D> {
         self.carry_out_kills();
         self.make_room_for_others();
         self.shard.say_memory();
+    }
+
+    /// Looks for new settings; others that sleep are woken for them, since some set timers.
+    fn pick_up_settings(&mut self) {
+        if self.settings.refresh() {
+            self.shard.settings = self.settings.get().clone();
+            if let Some(across) = &self.across {
+                across.mesh.wake_all();
+            }
+        }
     }
 
     fn has_parcels(&self) -> bool {
@@ -377,6 +386,7 @@ impl<D: Driver> CacheServer<D> {
             let mut intake = Intake {
                 batch: &mut self.batch,
                 hasher: self.shard.hasher(),
+                store: &self.shard.store,
                 blobs: &self.blobs,
                 pool: &mut self.pool,
                 settings: &self.shard.settings,
@@ -436,6 +446,7 @@ impl<D: Driver> CacheServer<D> {
             let mut intake = Intake {
                 batch: &mut self.batch,
                 hasher: self.shard.hasher(),
+                store: &self.shard.store,
                 blobs: &self.blobs,
                 pool: &mut self.pool,
                 settings: &self.shard.settings,

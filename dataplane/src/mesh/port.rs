@@ -261,6 +261,12 @@ impl Mesh {
         }
     }
 
+    /// Ends the sleep of all others, for news that are in no ring.
+    pub fn wake_all(&self) {
+        let doors = self.ports.iter().flatten().map(|port| &port.door);
+        doors.filter_map(|door| door.waker.get()).for_each(Waker::wake);
+    }
+
     /// Whether nothing has come.
     pub fn is_quiet(&self) -> bool {
         self.ports.iter().flatten().all(|port| port.from.is_empty())

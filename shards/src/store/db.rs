@@ -66,6 +66,11 @@ impl Db {
         self.index.memory() == 0
     }
 
+    pub(super) fn prefetch_head(&self, at: KeyHash) {
+        self.index.prefetch_head(at.slot);
+    }
+
+    #[inline]
     pub(super) fn prefetch_line(&self, at: KeyHash) {
         self.index.prefetch_line(&self.slab, at);
     }

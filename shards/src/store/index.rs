@@ -22,7 +22,7 @@ use crate::ids::{SLOTS, SlotId};
 use super::classes::Class;
 use super::leaf::{self, At, LINE_WORDS, MAX_LINES, TAG_BITS, Tag, Word};
 use super::memory::Memory;
-use super::slab::{Loc, Slab};
+use super::slab::{self, Loc, Slab};
 use super::{KeyHash, OutOfMemory};
 
 /// Tables of leaves stop growing here: 2^16 leaves hold 70 million words of one slot.
@@ -152,6 +152,14 @@ impl Index {
         self.memory.take(size_of_val(&*heads));
         self.charge(0, size_of_val(&*heads));
         self.heads = Some(heads);
+    }
+
+    /// Asks for the head of a slot.
+    #[inline]
+    pub(super) fn prefetch_head(&self, slot: SlotId) {
+        if let Some(heads) = &self.heads {
+            slab::prefetch((&raw const heads[usize::from(slot.get())]).cast());
+        }
     }
 
     /// Asks for the cache line in which a key's word is at home.

@@ -169,6 +169,12 @@ impl Store {
         &mut self.dbs[usize::from(db.0)]
     }
 
+    /// As soon as a key is known: asks for the head of its slot.
+    #[inline]
+    pub fn prefetch_head(&self, db: DbId, at: KeyHash) {
+        self.db(db).prefetch_head(at);
+    }
+
     /// First phase of a batch: asks for the index lines of a key.
     pub fn prefetch_line(&self, db: DbId, at: KeyHash) {
         self.db(db).prefetch_line(at);

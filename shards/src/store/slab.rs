@@ -197,14 +197,7 @@ impl Slab {
     #[inline]
     pub(super) fn prefetch(&self, loc: Loc, offset: usize) {
         if let Some(Some(base)) = self.bases.get(loc.segment()) {
-            let address = base.as_ptr().wrapping_add(loc.offset() + offset);
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: a prefetch reads nothing that the program can see and never faults.
-            unsafe {
-                std::arch::x86_64::_mm_prefetch(address.cast(), std::arch::x86_64::_MM_HINT_T0);
-            }
-            #[cfg(not(target_arch = "x86_64"))]
-            let _ = address;
+            prefetch(base.as_ptr().wrapping_add(loc.offset() + offset));
         }
     }
 
@@ -395,6 +388,18 @@ impl Drop for Slab {
         self.condemn();
         while self.demolish_step() > 0 {}
     }
+}
+
+/// Asks the processor for the cache line that an address is in. Any address will do.
+#[inline]
+pub(super) fn prefetch(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing that the program can see and never faults.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch(address.cast(), std::arch::x86_64::_MM_HINT_T0);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }
 
 #[cfg(test)]
