@@ -105,10 +105,11 @@ impl Client {
         let args = OwnedArgs::of(parts);
         let session = if other { &mut self.other } else { &mut self.session };
         let mut reply = Reply::new(session.protocol);
+        let settings = self.shard.settings.clone();
         let flow = dispatch(
             &mut self.shard,
             session,
-            &mut Alone::default(),
+            &mut Alone { settings, ..Alone::default() },
             lookup(parts[0]),
             &args.as_args(),
             self.now,
