@@ -183,6 +183,23 @@ fn settings_and_memory_are_the_nodes(driver: &str) {
     assert!((4 << 20..9 << 20).contains(&used), "{used} bytes under a limit of 8 MB");
 }
 
+/// `timeout` closes silent clients although nothing else wakes their shards.
+fn silent_clients_are_closed(driver: &str) {
+    for shards in [1, 2] {
+        let node = start(driver, shards);
+        let mut clients: Vec<Client> = (0..6).map(|_| node.client()).collect();
+        clients.iter_mut().for_each(|client| drop(client.call("PING")));
+        std::thread::sleep(Duration::from_millis(1_500)); // all shards sleep
+        let set = Instant::now();
+        node.client().call("CONFIG SET timeout 1");
+        for client in &mut clients {
+            assert_eq!(client.until_closed(), b"");
+        }
+        let took = set.elapsed();
+        assert!(took < Duration::from_secs(6), "{shards} shards: after {took:?}");
+    }
+}
+
 /// Long values travel to a key's home and back unharmed.
 fn long_values_cross(driver: &str) {
     let node = start(driver, 3);
@@ -206,5 +223,6 @@ on_each_driver!(
     watched_counters_lose_nothing,
     clients_of_other_shards_are_known,
     settings_and_memory_are_the_nodes,
+    silent_clients_are_closed,
     long_values_cross,
 );

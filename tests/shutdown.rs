@@ -50,6 +50,21 @@ fn what_is_in_flight_is_finished(driver: &str) {
     assert_eq!(node.wait(SOON).code(), Some(0));
 }
 
+/// What the kernel had received before the signal is answered, however long it takes to read.
+fn what_has_been_received_is_answered(driver: &str) {
+    const COUNT: usize = 3_000;
+    let mut node = Node::start(driver);
+    let mut client = node.client();
+    client.call("PING");
+    client.send(&resp::request(&["SET", "some key", "some value"]).repeat(COUNT));
+    node.signal(Signal::TERM);
+    for n in 0..COUNT {
+        assert_eq!(client.reply(), Value::ok(), "reply {n}");
+    }
+    assert_eq!(client.until_closed(), b"");
+    assert_eq!(node.wait(SOON).code(), Some(0));
+}
+
 /// A client that never reads holds the node up for the time of grace; a second signal does not
 /// wait for it.
 fn a_second_signal_ends_it_at_once(driver: &str) {
@@ -162,6 +177,7 @@ fn load(client: &mut Client, worker: usize, stop: &AtomicBool) -> i64 {
 on_each_driver!(
     idle_clients_do_not_hold_it_up,
     what_is_in_flight_is_finished,
+    what_has_been_received_is_answered,
     a_second_signal_ends_it_at_once,
     it_waits_thirty_seconds_at_most,
     new_clients_are_refused_while_it_drains,

@@ -184,6 +184,13 @@ impl<D: Driver> CacheServer<D> {
         }
     }
 
+    /// Whether the kernel holds bytes of a connection that have not been read: a driver may
+    /// read them a part a turn, and closing over them would take earlier replies back.
+    fn has_more_to_read(&self, key: ConnKey) -> bool {
+        let unread = self.driver.descriptor(key).map(rustix::io::ioctl_fionread);
+        unread.and_then(Result::ok).is_some_and(|bytes| bytes > 0)
+    }
+
     /// Lets go of all clients with nothing under way; `true` when none is left.
     fn drain(&mut self) -> bool {
         let keys: Vec<ConnKey> = self
@@ -194,6 +201,9 @@ impl<D: Driver> CacheServer<D> {
             .map(|c| c.key)
             .collect();
         for key in keys {
+            if self.has_more_to_read(key) {
+                continue;
+            }
             let Some(conn) = self.conn(key) else { continue };
             let halfway = conn.session.transaction.is_some() && conn.input.is_empty();
             if conn.is_idle() || halfway && !conn.sending && conn.reply.is_empty() {

@@ -278,7 +278,7 @@ impl<D: Driver> Desk<'_, D> {
         if matches!(spec.name, "exec" | "watch") {
             return self.begin(spec, &request.args, now); // they need the session
         }
-        let silent = self.takes_no_reply(spec);
+        let silent = self.takes_no_reply(spec, &request.args);
         let ticket = ticket(self.key, self.order.open(), spec, silent);
         self.abroad.leave(self.shard.id, ticket.write);
         self.across.parked.push_back(Parked {
@@ -301,7 +301,7 @@ impl<D: Driver> Desk<'_, D> {
         };
         let session = &mut *self.session;
         let silent = takes_no_reply(session);
-        (session.last_command, session.commands) = (Some(spec), session.commands + 1);
+        note_command(session, spec, &request.args);
         let head = NewHead {
             spec,
             at: request.first,
@@ -315,15 +315,14 @@ impl<D: Driver> Desk<'_, D> {
         Routed::Away
     }
 
-    fn takes_no_reply(&mut self, spec: &'static CommandSpec) -> bool {
-        let session = &mut *self.session;
-        (session.last_command, session.commands) = (Some(spec), session.commands + 1);
-        takes_no_reply(session)
+    fn takes_no_reply(&mut self, spec: &'static CommandSpec, args: &Args<'_>) -> bool {
+        note_command(self.session, spec, args);
+        takes_no_reply(self.session)
     }
 
     /// Begins an operation over several shards.
     fn begin(&mut self, spec: &'static CommandSpec, args: &Args<'_>, now: Now) -> Routed {
-        let silent = self.takes_no_reply(spec);
+        let silent = self.takes_no_reply(spec, args);
         let start = Start {
             id: OpId { shard: self.shard.id, number: self.across.next_operation },
             partition: self.shard.partition,
@@ -358,6 +357,12 @@ impl<D: Driver> Desk<'_, D> {
         self.across.steps.push_back((number, step));
         Routed::Operation
     }
+}
+
+/// What CLIENT LIST shows of a command that is not dispatched here.
+fn note_command(session: &mut Session, spec: &'static CommandSpec, args: &Args<'_>) {
+    session.last_command = Some(command::resolve(spec, args));
+    session.commands += 1;
 }
 
 fn is_write(spec: &CommandSpec) -> bool {

@@ -28,10 +28,7 @@ pub(super) enum Timer {
 impl<D: Driver> CacheServer<D> {
     /// Fires what is due.
     pub(super) fn fire_timers(&mut self) {
-        if self.shard.settings.timeout > 0 && !self.sweeping {
-            self.sweeping = true;
-            self.wheel.insert(self.now.mono.after(SWEEP).0, Timer::Idle);
-        }
+        self.watch_for_idle();
         if self.wheel.next_deadline().is_none_or(|next| next > self.now.mono.0) {
             return;
         }
@@ -49,6 +46,14 @@ impl<D: Driver> CacheServer<D> {
                 Timer::Output(key) => self.look_at_output(key),
                 Timer::Idle => self.close_idle(),
             }
+        }
+    }
+
+    /// While `timeout` is set, idle clients are looked for again and again.
+    fn watch_for_idle(&mut self) {
+        if self.shard.settings.timeout > 0 && !self.sweeping {
+            self.sweeping = true;
+            self.wheel.insert(self.now.mono.after(SWEEP).0, Timer::Idle);
         }
     }
 
@@ -88,5 +93,6 @@ impl<D: Driver> CacheServer<D> {
         for key in idle {
             self.close(key, Reason::Idle);
         }
+        self.watch_for_idle();
     }
 }
