@@ -56,8 +56,11 @@ fn what_has_been_received_is_answered(driver: &str) {
     let mut node = Node::start(driver);
     let mut client = node.client();
     client.call("PING");
+    // All of it lies in the kernel when the node looks again, the signal with it.
+    node.signal(Signal::STOP);
     client.send(&resp::request(&["SET", "some key", "some value"]).repeat(COUNT));
     node.signal(Signal::TERM);
+    node.signal(Signal::CONT);
     for n in 0..COUNT {
         assert_eq!(client.reply(), Value::ok(), "reply {n}");
     }
