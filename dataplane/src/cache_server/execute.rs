@@ -9,7 +9,7 @@ use super::CacheServer;
 use super::across::Delayed;
 use super::batch::{Batch, CHUNK, Fault, Queued, Source};
 use super::conn::{Conn, Gate, Reason};
-use super::host::{View, traffic};
+use super::host::{traffic, view};
 use crate::runtime::{ConnKey, Driver};
 
 fn chunk_of(queue: &mut [Queued], n: usize) -> &mut [Queued] {
@@ -145,15 +145,7 @@ impl<D: Driver> CacheServer<D> {
         if queued.key != 0 {
             args = args.with_key(queued.key.into(), queued.at, queued.hint);
         }
-        let mut view = View {
-            conns: &self.conns,
-            driver: &self.driver,
-            facts: &self.facts,
-            stats: &self.stats,
-            publisher: &self.publisher,
-            own,
-            kills: &mut self.kills,
-        };
+        let mut view = view!(self, own);
         dispatch(&mut self.shard, &mut conn.session, &mut view, spec, &args, now, &mut conn.reply)
     }
 

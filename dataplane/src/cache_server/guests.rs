@@ -17,7 +17,7 @@ use shards::time::Now;
 use super::CacheServer;
 use super::across::{Across, GuestLong, Guests, Parked, Whose};
 use super::batch::{Batch, Queued, Source};
-use super::host::View;
+use super::host::view;
 use super::output::conn_of;
 use crate::mesh::parcel::{End, Message, Parcel, Ticket};
 use crate::runtime::{ConnKey, Driver};
@@ -117,15 +117,7 @@ impl<D: Driver> CacheServer<D> {
             }
         }
         reply.protocol = head.protocol;
-        let mut view = View {
-            conns: &self.conns,
-            driver: &self.driver,
-            facts: &self.facts,
-            stats: &self.stats,
-            publisher: &self.publisher,
-            own: Traffic::default(),
-            kills: &mut self.kills,
-        };
+        let mut view = view!(self, Traffic::default());
         let flow = dispatch(&mut self.shard, guest, &mut view, Some(head.spec), &args, now, reply);
         let late = matches!(flow, Flow::Pending(_));
         if let Flow::Pending(op) = flow {
@@ -249,15 +241,7 @@ impl<D: Driver> CacheServer<D> {
         let Some(across) = &mut self.across else { return Reply::default() };
         let mut reply = Reply::new(parked.protocol);
         across.guest.stand_in(ClientId(0), parked.protocol, parked.db, parked.no_touch);
-        let mut view = View {
-            conns: &self.conns,
-            driver: &self.driver,
-            facts: &self.facts,
-            stats: &self.stats,
-            publisher: &self.publisher,
-            own: Traffic::default(),
-            kills: &mut self.kills,
-        };
+        let mut view = view!(self, Traffic::default());
         let args: &OwnedArgs = &parked.args;
         // What has keys takes no steps, so nothing is pending.
         let spec = Some(parked.spec);

@@ -26,6 +26,22 @@ pub(super) struct View<'a, D> {
     pub(super) kills: &'a mut BTreeSet<ClientId>,
 }
 
+/// The view of a server, of which only these fields are borrowed.
+macro_rules! view {
+    ($server:ident, $own:expr) => {
+        $crate::cache_server::host::View {
+            conns: &$server.conns,
+            driver: &$server.driver,
+            facts: &$server.facts,
+            stats: &$server.stats,
+            publisher: &$server.publisher,
+            own: $own,
+            kills: &mut $server.kills,
+        }
+    };
+}
+pub(super) use view;
+
 pub(super) fn traffic(conn: &Conn, driver: &impl Driver) -> Traffic {
     Traffic {
         unread: conn.input.unread.len(),

@@ -11,7 +11,7 @@ use shards::time::Now;
 use super::CacheServer;
 use super::across::Begun;
 use super::conn::{Conn, Reason};
-use super::host::View;
+use super::host::{View, view};
 use crate::mesh::parcel::Message;
 use crate::runtime::Driver;
 
@@ -83,15 +83,7 @@ impl<D: Driver> CacheServer<D> {
         while let Some(mut running) = ready.pop() {
             let now = self.now;
             let Some(across) = &mut self.across else { return };
-            let mut view = View {
-                conns: &self.conns,
-                driver: &self.driver,
-                facts: &self.facts,
-                stats: &self.stats,
-                publisher: &self.publisher,
-                own: Traffic::default(),
-                kills: &mut self.kills,
-            };
+            let mut view = view!(self, Traffic::default());
             if !running.step(&mut self.shard, &mut across.guest, &mut view, now) {
                 across.running.push_back(running);
                 continue;

@@ -21,7 +21,7 @@ use super::CacheServer;
 use super::across::{Abroad, Across, Begun, Delayed, Parked, Whose, ticket};
 use super::batch::{Batch, Queued, Source};
 use super::conn::{Conn, Gate};
-use super::host::{View, traffic};
+use super::host::{View, traffic, view};
 use crate::mesh::parcel::NewHead;
 use crate::runtime::{ConnKey, Driver};
 
@@ -100,15 +100,7 @@ impl<D: Driver> CacheServer<D> {
         let mut desk = Desk {
             shard: &mut self.shard,
             across,
-            view: View {
-                conns: &self.conns,
-                driver: &self.driver,
-                facts: &self.facts,
-                stats: &self.stats,
-                publisher: &self.publisher,
-                own,
-                kills: &mut self.kills,
-            },
+            view: view!(self, own),
             key: conn.key,
             session: &mut conn.session,
             order: &mut conn.order,
@@ -131,15 +123,7 @@ impl<D: Driver> CacheServer<D> {
         let mut desk = Desk {
             shard: &mut self.shard,
             across,
-            view: View {
-                conns: &self.conns,
-                driver: &self.driver,
-                facts: &self.facts,
-                stats: &self.stats,
-                publisher: &self.publisher,
-                own,
-                kills: &mut self.kills,
-            },
+            view: view!(self, own),
             key: conn.key,
             session: &mut conn.session,
             order: &mut conn.order,
