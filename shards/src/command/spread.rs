@@ -143,9 +143,12 @@ pub(crate) fn home_of_keys(
     homes.all(|home| home == first).then_some(first)
 }
 
-/// EXEC runs as it is while all that it and its watches touch is at home here.
+/// EXEC runs as it is while all that it and its watches touch is at home here. One that will
+/// be refused touches nothing.
 fn place_exec(shard: &Shard, session: &Session) -> Place {
-    let Some(transaction) = &session.transaction else { return Place::Connection };
+    let Some(transaction) = session.transaction.as_ref().filter(|t| !t.refused) else {
+        return Place::Connection;
+    };
     let here = |slot: SlotId| shard.partition.home(slot) == shard.id;
     let keys_here = |spec: &CommandSpec, args: &Args<'_>| match spec.spread {
         Spread::Connection => true,
@@ -154,7 +157,7 @@ fn place_exec(shard: &Shard, session: &Session) -> Place {
     };
     let all = session.watched.iter().all(|(_, key)| here(slot_of(key)))
         && transaction.queue.iter().all(|(spec, args)| keys_here(spec, &args.as_args()));
-    if transaction.refused || all { Place::At(shard.id) } else { Place::Wide }
+    if all { Place::At(shard.id) } else { Place::Wide }
 }
 
 /// Visits the slots that a command's keys are in.

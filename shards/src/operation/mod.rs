@@ -175,6 +175,7 @@ impl Operation {
         session: &mut Session,
         refused: Option<CommandError>,
     ) -> (Self, Step) {
+        debug_assert!(session.transaction.as_ref().is_some_and(|t| !t.refused), "see `place`");
         let mut queue = session.transaction.take().map(|t| t.queue).unwrap_or_default();
         if refused.is_some() {
             queue.clear();
