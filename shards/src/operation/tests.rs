@@ -3,6 +3,7 @@
 mod actors;
 mod isolation;
 mod lines;
+mod looks;
 mod node;
 mod scripts;
 mod seat;

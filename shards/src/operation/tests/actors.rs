@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use crate::slot::slot_of;
 
+use super::looks::{self, Check, Look};
 use super::seat::{ClientNo, LONG_ARGUMENT};
 use super::tree::Tree;
 
@@ -22,21 +23,24 @@ pub(super) enum Wrong {
     Names,
     /// The number of keys changed (RENAME, DBSIZE).
     Count,
-    /// A counter was written by two who had read the same (WATCH).
+    /// A counter was written by two who had read the same (WATCH), or not with its copy.
     Update,
+    /// A watched key changed before EXEC, which did not mind.
+    Watch,
     /// Two had the same lock (MSETNX, DEL).
     Lock,
     /// Two databases were seen at once (SWAPDB).
     Swap,
 }
 
-pub(super) const ALL_WRONGS: [Wrong; 8] = [
+pub(super) const ALL_WRONGS: [Wrong; 9] = [
     Wrong::Sum,
     Wrong::Pair,
     Wrong::Order,
     Wrong::Names,
     Wrong::Count,
     Wrong::Update,
+    Wrong::Watch,
     Wrong::Lock,
     Wrong::Swap,
 ];
@@ -45,10 +49,14 @@ pub(super) const ALL_WRONGS: [Wrong; 8] = [
 pub(super) enum Role {
     /// Takes from an account and adds to another.
     Transfers,
+    /// Takes from an account in a transaction that is refused.
+    Spoils,
     /// Sets two keys to the same number, the next each time.
     Pairs,
     /// Looks at all of it.
     Looks,
+    /// Looks at what others set together, one after the other.
+    Follows,
     /// Renames a key there and back.
     Renames,
     /// Adds one to a counter, and to its copy on another shard (`true`).
@@ -61,13 +69,15 @@ pub(super) enum Role {
     LooksAtSwapped,
 }
 
-pub(super) const ROLES: [Role; 15] = [
+pub(super) const ROLES: [Role; 17] = [
     Role::Transfers,
     Role::Transfers,
+    Role::Spoils,
     Role::Pairs,
     Role::Looks,
     Role::Looks,
-    Role::Looks,
+    Role::Follows,
+    Role::Follows,
     Role::Renames,
     Role::Counts(true),
     Role::Counts(true),
@@ -79,10 +89,13 @@ pub(super) const ROLES: [Role; 15] = [
     Role::LooksAtSwapped,
 ];
 
-const ACCOUNTS: usize = 4;
+/// Few, who get much done.
+pub(super) const FOLLOWERS: [Role; 4] = [Role::Pairs, Role::Follows, Role::Follows, Role::Follows];
+
+pub(super) const ACCOUNTS: usize = 4;
 pub(super) const TOTAL: i64 = 4_000;
 /// Accounts, a pair, one key of two names, a counter with its copy and one without.
-const KEYS: i64 = ACCOUNTS as i64 + 6;
+pub(super) const KEYS: i64 = ACCOUNTS as i64 + 6;
 
 /// A key in one of five equal parts of the slots: those of 0 and of 4 are on different shards
 /// of any node that has several.
@@ -94,8 +107,10 @@ fn key(stem: &str, part: u32) -> String {
 /// All names, made once.
 pub(super) struct Names {
     pub(super) accounts: [String; ACCOUNTS],
-    pair: [String; 2],
-    ball: [String; 2],
+    pub(super) pair: [String; 2],
+    /// Never there; at home where the pair is.
+    pub(super) near: [String; 2],
+    pub(super) ball: [String; 2],
     pub(super) counter: [String; 2],
     pub(super) solo: String,
     lock: [String; 2],
@@ -107,6 +122,7 @@ impl Names {
         Self {
             accounts: [0, 4, 1, 3].map(|part| key("account", part)),
             pair: two("pair"),
+            near: two("near"),
             ball: two("ball"),
             counter: two("counter"),
             solo: key("solo", 2),
@@ -144,12 +160,14 @@ pub(super) struct Actor {
     pub(super) lines: VecDeque<String>,
     pub(super) heard: Vec<Tree>,
     pub(super) waits: bool,
+    /// How a look is judged once all replies are there.
+    check: Option<Check>,
     /// Updates that succeeded.
     pub(super) updates: i64,
     pub(super) wrongs: Vec<(Wrong, String)>,
 }
 
-fn exec(lines: &[String]) -> Vec<String> {
+pub(super) fn exec(lines: &[String]) -> Vec<String> {
     let (first, last) = (["MULTI".to_owned()], ["EXEC".to_owned()]);
     first.iter().chain(lines).chain(&last).cloned().collect()
 }
@@ -165,6 +183,7 @@ impl Actor {
             lines: VecDeque::new(),
             heard: Vec::new(),
             waits: false,
+            check: None,
             updates: 0,
             wrongs: Vec::new(),
         }
@@ -175,13 +194,15 @@ impl Actor {
         while self.lines.is_empty() && self.left > 0 {
             let batch = match self.role {
                 Role::Transfers => self.transfer(names, random),
+                Role::Spoils => self.spoil(names, random),
                 Role::Pairs => self.pair(names, random),
-                Role::Looks => self.look(names, random),
+                Role::Looks => self.look(looks::at_once, names, random),
+                Role::Follows => self.look(looks::one_by_one, names, random),
                 Role::Renames => self.rename(names),
                 Role::Counts(copied) => self.count(names, copied),
                 Role::Locks => self.lock(names),
                 Role::Swaps => self.once(&["SWAPDB 1 2".into()]),
-                Role::LooksAtSwapped => self.look_at_swapped(names, random),
+                Role::LooksAtSwapped => self.look(looks::at_swapped, names, random),
             };
             self.heard.clear();
             self.lines = batch.into();
@@ -217,6 +238,14 @@ impl Actor {
         self.once(&exec(&lines))
     }
 
+    fn spoil(&mut self, names: &Names, random: usize) -> Vec<String> {
+        if self.stage > 0 {
+            self.expect(self.last().is_error(), Wrong::Sum);
+        }
+        let decrement = format!("DECRBY {} 1", names.accounts[random % ACCOUNTS]);
+        self.once(&exec(&[decrement, "NOPE".into()]))
+    }
+
     fn pair(&mut self, names: &Names, random: usize) -> Vec<String> {
         let [a, b] = &names.pair;
         if self.stage > 0 {
@@ -231,56 +260,21 @@ impl Actor {
         }
     }
 
-    fn look(&mut self, names: &Names, random: usize) -> Vec<String> {
-        if self.stage > 0 {
-            self.judge();
+    fn look(
+        &mut self,
+        look: fn(&Names, usize) -> Look,
+        names: &Names,
+        random: usize,
+    ) -> Vec<String> {
+        if let Some(check) = self.check.take() {
+            for (fine, wrong) in check(&self.heard) {
+                self.expect(fine, wrong);
+            }
             return Vec::new();
         }
-        self.memo = (random % 7) as i64;
-        let ([a, b], [ball, net]) = (&names.pair, &names.ball);
-        let (counter, copy) = (&names.counter[0], &names.counter[1]);
-        let swapped = (random / 7).is_multiple_of(2);
-        let (first, second) = if swapped { (b, a) } else { (a, b) };
-        let gets: Vec<String> = names.accounts.iter().map(|name| format!("GET {name}")).collect();
-        match self.memo {
-            0 => vec![format!("MGET {}", names.accounts.join(" "))],
-            1 => exec(&gets),
-            2 => vec![format!("MGET {first} {second}")],
-            3 => vec![format!("GET {first}"), format!("GET {second}")],
-            4 => vec![format!("EXISTS {ball} {net}"), "DBSIZE".into()],
-            5 => vec![format!("MGET {copy} {counter}")],
-            _ => exec(&[
-                format!("EXISTS {net} {ball}"),
-                format!("MGET {first} {second}"),
-                "DBSIZE".into(),
-            ]),
-        }
-    }
-
-    fn judge(&mut self) {
-        let heard = self.heard.clone();
-        match self.memo {
-            0 | 1 => self.expect(self.last().numbers().iter().sum::<i64>() == TOTAL, Wrong::Sum),
-            2 => self.equal(&heard[0], Wrong::Pair),
-            3 => self.expect(heard[0].number() <= heard[1].number(), Wrong::Order),
-            4 => {
-                self.expect(heard[0].number() == 1, Wrong::Names);
-                self.expect(heard[1].number() == KEYS, Wrong::Count);
-            }
-            5 => self.equal(&heard[0], Wrong::Update),
-            _ => {
-                let [names, pair, count] = self.last().list() else { panic!("{heard:?}") };
-                let (names, count) = (names.number(), count.number());
-                self.equal(&pair.clone(), Wrong::Pair);
-                self.expect(names == 1, Wrong::Names);
-                self.expect(count == KEYS, Wrong::Count);
-            }
-        }
-    }
-
-    fn equal(&mut self, two: &Tree, wrong: Wrong) {
-        let numbers = two.numbers();
-        self.expect(numbers[0] == numbers[1], wrong);
+        let (lines, check) = look(names, random);
+        self.check = Some(check);
+        lines
     }
 
     fn rename(&mut self, names: &Names) -> Vec<String> {
@@ -337,17 +331,5 @@ impl Actor {
             _ => self.stage = 0,
         }
         vec!["SELECT 3".into(), format!("MSETNX {a} {own} {b} {own}")]
-    }
-
-    fn look_at_swapped(&mut self, names: &Names, random: usize) -> Vec<String> {
-        let [a, b] = &names.pair;
-        if self.stage > 0 {
-            let pair = self.last().list()[0].clone();
-            self.equal(&pair, Wrong::Swap);
-            return Vec::new();
-        }
-        let mut lines = vec![format!("SELECT {}", 1 + random % 2)];
-        lines.extend(exec(&[format!("MGET {a} {b}"), "DBSIZE".into()]));
-        lines
     }
 }

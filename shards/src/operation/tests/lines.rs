@@ -2,26 +2,30 @@
 //!
 //! Owns the lines, what is put into them, and scripts of them at random. Knows no server.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
-use super::seat::LONG_ARGUMENT;
+use super::seat::{DATABASES, LONG_ARGUMENT};
 
 /// Commands; `<k>` stands for a key, `<v>` for a value, `<i>` for an integer, `<d>` for a
 /// database and `<p>` for a pattern.
 pub(super) const LINES: &[&str] = &[
+    // What is divided, and what it works on
     "SET <k> <v>",
-    "SET <k> <v> GET",
+    "SET <k> <v> GET EX 1000",
     "MSET <k> <v> <k> <v> <k> <v>",
+    "MSETNX <k> <v> <k> <v>",
     "RENAME <k> <k>",
+    "RENAMENX <k> <k>",
     "COPY <k> <k>",
+    "COPY <k> <k> REPLACE",
     "COPY <k> <k> DB <d> REPLACE",
-    "GET <k>",
     "MGET <k> <k> <k> <k>",
-    "APPEND <k> <v>",
-    "SETRANGE <k> <i> <v>",
+    "EXISTS <k> <k> <k> <k>",
+    "DEL <k> <k>",
     "EXPIRE <k> 100000",
-    "OBJECT ENCODING <k>",
-    "DEL <k> <k> <k>",
+    "APPEND <k> <v>",
     // Transactions
     "MULTI",
     "MULTI",
@@ -44,21 +48,20 @@ pub(super) const LINES: &[&str] = &[
     "GETEX <k> EX 777",
     "GETRANGE <k> <i> <i>",
     "SUBSTR <k> <i> <i>",
+    "GET <k>",
+    "SETRANGE <k> <i> <v>",
+    "OBJECT ENCODING <k>",
     "STRLEN <k>",
     "INCR <k>",
     "DECR <k>",
     "INCRBY <k> <i>",
     "DECRBY <k> <i>",
     "INCRBYFLOAT <k> <v>",
-    "MSETNX <k> <v> <k> <v>",
     "MSETNX <k> <v> <k> <v> <k> <v>",
     // Any key
-    "UNLINK <k> <k>",
-    "EXISTS <k> <k> <k> <k>",
+    "UNLINK <k> <k> <k>",
     "TOUCH <k> <k>",
     "TYPE <k>",
-    "RENAMENX <k> <k>",
-    "COPY <k> <k> REPLACE",
     "COPY <k> <k> DB <d>",
     "MOVE <k> <d>",
     "PERSIST <k>",
@@ -113,8 +116,8 @@ pub(super) const LINES: &[&str] = &[
 ];
 
 /// Lines of [`LINES`] that come more often, and those of transactions.
-const COMMON: usize = 13;
-const TRANSACTION: std::ops::Range<usize> = COMMON..22;
+const COMMON: usize = 14;
+const TRANSACTION: std::ops::Range<usize> = COMMON..23;
 
 /// One command: whose, which line, and what to put into it.
 #[derive(Clone, Debug)]
@@ -190,10 +193,25 @@ impl Say {
 fn key(pick: u16) -> Vec<u8> {
     match pick % 32 {
         0 => [b'L'; LONG_ARGUMENT + 1].to_vec(),
-        1..4 => [b'l'; 5_000].to_vec(),
-        n @ 4..10 => format!("{{k1}}{}", n % 2).into(),
-        n => format!("k{}", n % 7).into(),
+        1 | 2 => [b'l'; 5_000].to_vec(),
+        n @ 3..8 => format!("{{k1}}{}", n % 2).into(),
+        n => format!("k{}", n % 5).into(),
     }
+}
+
+/// What the second client asks to see all that a script has left.
+pub(super) fn inventory() -> Vec<Words> {
+    let keys: BTreeSet<Vec<u8>> = (0..32).map(key).collect();
+    let mut lines = vec![vec![b"DISCARD".to_vec()]];
+    for db in 0..DATABASES {
+        lines.push(vec![b"SELECT".to_vec(), db.to_string().into()]);
+        lines.push([b"MGET".to_vec()].into_iter().chain(keys.iter().cloned()).collect());
+        for key in &keys {
+            lines.push(vec![b"PEXPIRETIME".to_vec(), key.clone()]);
+            lines.push(vec![b"OBJECT".to_vec(), b"ENCODING".to_vec(), key.clone()]);
+        }
+    }
+    lines
 }
 
 /// Numbers, words, and values of each kind of storage.

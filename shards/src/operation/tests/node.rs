@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use crate::command::tests::Alone;
 use crate::command::{
     CommandSpec, Flow, LONG_STEP, LongOp, OwnedArgs, Place, Spread, dispatch, leave, lookup, place,
+    run_local,
 };
 use crate::holds::OpId;
 use crate::ids::{ClientId, ShardId};
@@ -18,7 +19,17 @@ use crate::reply::Reply;
 use crate::session::Session;
 
 use super::super::*;
-use super::seat::{Client, ClientNo, DATABASES, Message, NOW, Seat, Single, arguments, flat};
+use super::seat::{
+    Begun, Client, ClientNo, DATABASES, Message, NOW, Seat, Single, arguments, flat,
+};
+
+/// About how many steps a queue is slow.
+const SLOW_STEPS: usize = 64;
+
+/// Far more than any test takes.
+const MOST_TURNS: usize = 300_000;
+
+const NONE_SLOW: (usize, usize) = (usize::MAX, usize::MAX);
 
 /// Something that can happen next.
 #[derive(Clone, Copy)]
@@ -37,6 +48,9 @@ pub(super) struct Node {
     partition: Partition,
     host: Alone,
     random: u64,
+    /// A queue that stands still for a while, by sender and receiver.
+    slow: (usize, usize),
+    turns: usize,
     /// Whether holds are respected: without them the checks of isolation must fail.
     pub(super) holds: bool,
 }
@@ -52,6 +66,8 @@ impl Node {
             partition,
             host: Alone::default(),
             random,
+            slow: NONE_SLOW,
+            turns: 0,
             holds: true,
         }
     }
@@ -61,7 +77,7 @@ impl Node {
         let number = self.clients.len();
         let seat = ShardId((self.random() % self.seats.len()) as u16);
         let session = Session::new(ClientId(number as u64 + 1), true, NOW);
-        self.clients.push(Client { seat, session, reply: None });
+        self.clients.push(Client { seat, session, reply: None, is_gone: false });
         ClientNo(number)
     }
 
@@ -99,27 +115,40 @@ impl Node {
         self.return_lent();
     }
 
-    /// A client goes, whether it has its reply or not. What its shard has sent to itself is
-    /// done by then, and what waits there is forgotten.
-    pub(super) fn disconnect(&mut self, client: ClientNo) {
-        let at = self.clients[client.0].seat;
-        let own = usize::from(at.0);
-        while let Some(message) = self.queues[own][own].pop_front() {
-            self.deliver(at, at, message);
-        }
-        let seat = &mut self.seats[own];
-        seat.parked.retain(|single| single.client != client);
-        leave(&mut seat.shard, &mut self.clients[client.0].session);
+    /// A client goes, whether it has its reply or not.
+    pub(super) fn disconnect(&mut self, number: ClientNo) {
+        let client = &mut self.clients[number.0];
+        client.is_gone = true;
+        let at = client.seat;
+        leave(&mut self.seats[usize::from(at.0)].shard, &mut client.session);
         self.say_farewell(at);
-        self.return_lent();
     }
 
     /// Anything that can happen next, happens; `false` when there is nothing.
     pub(super) fn step(&mut self) -> bool {
+        self.step_without_slow() || {
+            self.slow = NONE_SLOW;
+            self.take_turn()
+        }
+    }
+
+    /// The same, but for what is in the slow queue.
+    pub(super) fn step_without_slow(&mut self) -> bool {
+        if self.random().is_multiple_of(SLOW_STEPS) {
+            let (from, to) = (self.random(), self.random());
+            self.slow = (from % self.seats.len(), to % self.seats.len());
+        }
+        self.take_turn()
+    }
+
+    fn take_turn(&mut self) -> bool {
+        self.turns += 1;
+        assert!(self.turns < MOST_TURNS, "it goes on for ever");
         let mut turns = Vec::new();
         for (n, seat) in self.seats.iter().enumerate() {
             let to = self.queues[n].iter().enumerate().filter(|(_, queue)| !queue.is_empty());
-            turns.extend(to.map(|(to, _)| Turn::Deliver { from: n, to }));
+            let fast = to.filter(|(to, _)| (n, *to) != self.slow);
+            turns.extend(fast.map(|(to, _)| Turn::Deliver { from: n, to }));
             turns.extend((0..seat.running.len()).map(|i| Turn::Run(n, i)));
             turns.extend((0..seat.long.len()).map(|i| Turn::GoOn(n, i)));
         }
@@ -151,7 +180,7 @@ impl Node {
         for (n, seat) in self.seats.iter().enumerate() {
             assert_eq!(seat.home.counts(), (0, 0), "shard {n}: granted and waiting");
             assert!(seat.home.is_idle() && seat.parked.is_empty(), "shard {n}: waits");
-            assert!(seat.operations.is_empty(), "shard {n}: {:?}", seat.operations.values());
+            assert!(seat.operations.is_empty(), "shard {n}: operations without an end");
             assert_eq!(seat.lender.out(), 0, "shard {n}: lent values come back");
         }
     }
@@ -199,8 +228,8 @@ impl Node {
             Message::Answer(op, replies) => {
                 let unpacker = seat.unpacker();
                 let replies = replies.into_iter().map(|reply| unpacker.answer(reply)).collect();
-                let (_, operation) = seat.operations.get_mut(&op.number).unwrap();
-                let step = operation.answer(from, replies);
+                let begun = seat.operations.get_mut(&op.number).unwrap();
+                let step = begun.operation.answer(from, replies);
                 self.advance(op, step);
             }
             Message::Single(single) => {
@@ -217,11 +246,15 @@ impl Node {
         }
     }
 
-    /// A command has come to its home, where it waits while one of its slots is held.
+    /// A command has come to its home, where it waits while one of its slots is held. What
+    /// needs its client's session becomes an operation instead.
     fn arrive(&mut self, at: ShardId, single: Single<OwnedArgs>) {
         let seat = &mut self.seats[usize::from(at.0)];
         let client = &self.clients[single.client.0];
         if seat.blocks(client, &single) {
+            if matches!(single.spec.spread, Spread::Exec | Spread::Watch) {
+                return self.start(single.client, single.spec, &single.args);
+            }
             return seat.parked.push(single);
         }
         if client.seat == at {
@@ -291,11 +324,14 @@ impl Node {
         seat.begun += 1;
         let id = OpId { shard: *at, number: seat.begun };
         let start = Start { id, partition: self.partition, databases: DATABASES, noise };
+        let args = args.as_args();
         let (operation, step) = match spec.spread {
             Spread::Exec => Operation::of_exec(start, session, None),
-            _ => Operation::of_command(start, session, spec, &args.as_args()),
+            _ => Operation::of_command(start, session, spec, &args),
         };
-        seat.operations.insert(id.number, (number, operation));
+        let watches = spec.spread == Spread::Watch;
+        let watch = args.from(1).filter(|_| watches).map(|key| (session.db, key.into())).collect();
+        seat.operations.insert(id.number, Begun { client: number, operation, watch });
         self.advance(id, step);
     }
 
@@ -311,14 +347,23 @@ impl Node {
         if !done {
             return;
         }
-        let seat = &mut self.seats[usize::from(op.shard.0)];
-        let (client, operation) = seat.operations.remove(&op.number).unwrap();
-        let (session, host) = (&mut self.clients[client.0].session, &mut self.host);
-        let outcome = operation.finish(&mut |spec, args, reply| {
-            let shard = &mut seat.shard;
-            matches!(dispatch(shard, session, host, Some(spec), args, NOW, reply), Flow::Close)
+        let begun = self.seats[usize::from(op.shard.0)].operations.remove(&op.number).unwrap();
+        self.done(op.shard, begun);
+    }
+
+    /// An operation has all its answers.
+    fn done(&mut self, at: ShardId, begun: Begun) {
+        let Seat { shard, guest, .. } = &mut self.seats[usize::from(at.0)];
+        let (client, host) = (&mut self.clients[begun.client.0], &mut self.host);
+        let session = if client.is_gone { guest } else { &mut client.session };
+        let outcome = begun.operation.finish(&mut |spec, args, reply| {
+            run_local(shard, session, host, spec, args, NOW, reply)
         });
-        self.finish(client, &outcome.reply);
+        if client.is_gone {
+            shard.forget_watches(client.session.id, &begun.watch);
+            return self.say_farewell(at);
+        }
+        self.finish(begun.client, &outcome.reply);
     }
 
     /// Does what it can of a task.

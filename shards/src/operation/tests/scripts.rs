@@ -13,7 +13,7 @@ use crate::ids::ClientId;
 use crate::reply::{Protocol, Reply};
 use crate::session::Session;
 
-use super::lines::{LINES, Words, script};
+use super::lines::{LINES, Words, inventory, script};
 use super::node::Node;
 use super::seat::{ClientNo, NOW, arguments, flat, shard};
 use super::tree::Tree;
@@ -125,8 +125,11 @@ fn common(items: Vec<Tree>, queued: &[&'static CommandSpec]) -> Vec<u8> {
 
 /// Goes on with a SCAN until its end: all keys, each once.
 fn walk(server: &mut dyn Server, client: usize, words: &[Vec<u8>], first: &[u8]) -> Vec<u8> {
+    /// A slot that is empty may be a page of its own.
+    const MOST_PAGES: usize = 20_000;
     let (mut page, mut keys) = (Tree::of(first), Vec::new());
-    loop {
+    for n in 0.. {
+        assert!(n < MOST_PAGES, "a walk without an end");
         let (cursor, found) = (page.list()[0].bytes(), page.list()[1].list());
         keys.extend_from_slice(found);
         if cursor == b"0" {
@@ -154,6 +157,8 @@ fn short(bytes: &[u8]) -> String {
 
 #[track_caller]
 fn check(script: &[(usize, Words)], seed: u64, protocol: Protocol) {
+    let inventory = inventory().into_iter().map(|words| (1, words));
+    let script: &[_] = &script.iter().cloned().chain(inventory).collect::<Vec<_>>();
     let sessions = [1, 2].map(|n| Session::new(ClientId(n), true, NOW));
     let mut alone = OneShard { shard: shard(), sessions };
     alone.sessions[0].protocol = protocol;
@@ -174,11 +179,15 @@ fn check(script: &[(usize, Words)], seed: u64, protocol: Protocol) {
         }
         assert!(replies == expected, "{shards} shards: the same at first");
         // They go while a WATCH is under way.
-        node.ask(ClientNo(0), &["WATCH", "k0", "k1", "k2", "k3"].map(Vec::from));
+        node.ask(ClientNo(0), &words("WATCH k0 k1 k2 k3"));
         (0..2).for_each(|client| node.disconnect(ClientNo(client)));
         node.drain();
         assert_eq!(node.stray_watches(), [], "{shards} shards: marks of nobody");
     }
+}
+
+fn words(line: &str) -> Words {
+    line.split(' ').map(Vec::from).collect()
 }
 
 /// Lines as they are; those of the second client begin with `other: `.
@@ -190,7 +199,7 @@ fn check_lines(lines: &str) {
             Some(line) => (1, line),
             None => (0, line.trim()),
         })
-        .map(|(client, line)| (client, line.split(' ').map(Vec::from).collect()))
+        .map(|(client, line)| (client, words(line)))
         .collect();
     for seed in 0..8 {
         check(&lines, seed, Protocol::Resp2);
@@ -210,6 +219,22 @@ fn a_key_renamed_to_itself_within_a_transaction_has_not_changed() {
          GET a
          EXEC",
     );
+}
+
+#[test]
+fn a_transaction_ends_though_its_client_has_gone() {
+    for seed in 0..8 {
+        let mut node = Node::new(3, seed);
+        let (first, second) = (node.connect(), node.connect());
+        for line in ["WATCH k0 k5", "MULTI", "MSET k0 v k1 v k2 v k3 v", "SELECT 2", "GET k4"] {
+            node.answer(first.0, &words(line));
+        }
+        node.ask(first, &words("EXEC"));
+        node.disconnect(first);
+        node.drain();
+        assert_eq!(node.stray_watches(), []);
+        assert_eq!(node.answer(second.0, &words("EXISTS k0 k1 k2 k3")), b":4\r\n");
+    }
 }
 
 #[test]

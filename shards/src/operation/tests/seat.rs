@@ -69,6 +69,16 @@ pub(super) struct Client {
     pub(super) seat: ShardId,
     pub(super) session: Session,
     pub(super) reply: Option<Vec<u8>>,
+    /// Whether its connection has ended.
+    pub(super) is_gone: bool,
+}
+
+/// An operation under way.
+pub(super) struct Begun {
+    pub(super) client: ClientNo,
+    pub(super) operation: Operation,
+    /// Keys that are watched by it.
+    pub(super) watch: Vec<(DbId, Box<[u8]>)>,
 }
 
 /// A command of one shard, at its home.
@@ -105,7 +115,7 @@ pub(super) struct Seat {
     pub(super) blobs: BlobSource,
     pub(super) lender: Lender,
     pub(super) returns: Rc<Returns>,
-    pub(super) operations: HashMap<u64, (ClientNo, Operation)>,
+    pub(super) operations: HashMap<u64, Begun>,
     pub(super) begun: u64,
     /// Commands that wait for a hold to end, in order.
     pub(super) parked: Vec<Single<OwnedArgs>>,

@@ -20,6 +20,10 @@ impl Tree {
         tree
     }
 
+    pub(super) fn is_error(&self) -> bool {
+        matches!(self, Self::Line(line) if line[0] == b'-')
+    }
+
     pub(super) fn list(&self) -> &[Tree] {
         match self {
             Self::List(list) => list,
