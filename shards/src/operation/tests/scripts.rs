@@ -222,6 +222,43 @@ fn a_key_renamed_to_itself_within_a_transaction_has_not_changed() {
 }
 
 #[test]
+fn expiries_and_marks_go_along_with_a_key() {
+    check_lines(
+        "SET a 12 EX 1000
+         APPEND a 3
+         RENAME a b
+         OBJECT ENCODING b
+         PEXPIRETIME b
+         RENAMENX b a
+         OBJECT ENCODING a
+         COPY a b
+         OBJECT ENCODING b
+         PEXPIRETIME b
+         SET c 12
+         COPY c b REPLACE
+         OBJECT ENCODING b
+         PEXPIRETIME b",
+    );
+}
+
+#[test]
+fn a_scan_goes_on_at_the_next_home_while_more_is_asked_for() {
+    for seed in 0..8 {
+        let mut node = Node::new(5, seed);
+        let client = node.connect();
+        for n in 0..40 {
+            node.answer(client.0, &words(&format!("SET key{n} v")));
+        }
+        let mut page = |line| Tree::of(&node.answer(client.0, &words(line)));
+        let whole = page("SCAN 0 COUNT 1000");
+        assert_eq!((whole.list()[0].number(), whole.list()[1].list().len()), (0, 40));
+        let part = page("SCAN 0 COUNT 25");
+        let found = part.list()[1].list().len();
+        assert!(part.list()[0].number() > 0 && (25..40).contains(&found), "{found}");
+    }
+}
+
+#[test]
 fn a_transaction_ends_though_its_client_has_gone() {
     for seed in 0..8 {
         let mut node = Node::new(3, seed);
