@@ -39,8 +39,9 @@ impl<D: Driver> CacheServer<D> {
                 self.ask_for_entries(chunk_of(&mut queue, n - 1));
             }
             if n >= 2 {
-                for queued in chunk_of(&mut queue, n - 2) {
-                    self.execute(&batch, queued, now);
+                let start = (n - 2) * CHUNK;
+                for at in start..queue.len().min(start + CHUNK) {
+                    self.execute(&batch, &queue[at], queue.get(at + 1), now);
                 }
             }
         }
@@ -81,7 +82,7 @@ impl<D: Driver> CacheServer<D> {
         }
     }
 
-    fn execute(&mut self, batch: &Batch, queued: &Queued, now: Now) {
+    fn execute(&mut self, batch: &Batch, queued: &Queued, next: Option<&Queued>, now: Now) {
         if self.across.is_some() && self.serve_from(batch, queued, now) {
             return;
         }
@@ -104,7 +105,7 @@ impl<D: Driver> CacheServer<D> {
                 self.fault(&mut conn, fault);
             }
         } else if self.across.is_some() {
-            let routed = self.route(&mut conn, batch, queued, now);
+            let routed = self.route(&mut conn, batch, queued, next, now);
             self.after_route(&mut conn, queued.spec, routed);
         } else {
             let flow = self.command(&mut conn, batch, queued, now);

@@ -25,6 +25,7 @@ mod output;
 mod placing;
 mod pool;
 mod route;
+mod runs;
 mod spin;
 mod timers;
 

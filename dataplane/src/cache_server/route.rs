@@ -22,6 +22,7 @@ use super::across::{Abroad, Across, Begun, Delayed, Parked, Whose, ticket};
 use super::batch::{Batch, Queued, Source};
 use super::conn::{Conn, Gate};
 use super::host::{View, traffic, view};
+use super::runs::Ahead;
 use crate::mesh::parcel::NewHead;
 use crate::runtime::{ConnKey, Driver};
 
@@ -71,11 +72,11 @@ impl<D: Driver> CacheServer<D> {
         conn: &mut Conn,
         batch: &Batch,
         queued: &Queued,
+        next: Option<&Queued>,
         now: Now,
     ) -> Routed {
         let own = own_traffic(queued.spec, conn, &self.driver);
         let noise = self.noise();
-        let Some(across) = &mut self.across else { return Routed::Waits };
         let bytes = match batch.origins[queued.origin as usize].source {
             Source::Loan(loan) => self.driver.bytes(loan),
             Source::Unread => &conn.input.unread,
@@ -95,6 +96,13 @@ impl<D: Driver> CacheServer<D> {
         let request = Request { spec: queued.spec, args, first };
         if conn.is_blocked() {
             conn.behind.push_back(request.delayed());
+            return Routed::Waits;
+        }
+        let starts_run = self.starts_run(conn, batch, &request, next);
+        let Some(across) = &mut self.across else { return Routed::Waits };
+        if starts_run {
+            conn.behind.push_back(request.delayed());
+            across.awake.push(conn.key);
             return Routed::Waits;
         }
         let mut desk = Desk {
@@ -158,7 +166,18 @@ impl<D: Driver> CacheServer<D> {
         let Some(place) = self.conns.get_mut(key.index as usize) else { return };
         let alive = |conn: &mut Box<Conn>| conn.key == key && conn.closing.is_none();
         let Some(mut conn) = place.take_if(alive) else { return };
+        let mut looked_at = 0;
         while !matches!(conn.gate, Gate::Wide | Gate::Long(_)) && conn.closing.is_none() {
+            if looked_at == 0 {
+                match self.look_ahead(&conn) {
+                    Ahead::Run(count) => {
+                        self.begin_run(&mut conn, count);
+                        break;
+                    }
+                    Ahead::Single(count) => looked_at = count.max(1),
+                }
+            }
+            looked_at -= 1;
             let Some(next) = conn.behind.pop_front() else {
                 if matches!(conn.gate, Gate::Behind) {
                     conn.gate = Gate::Open;
@@ -211,7 +230,7 @@ impl<D: Driver> CacheServer<D> {
     }
 
     /// Something random, for what needs no more than to differ.
-    fn noise(&mut self) -> u64 {
+    pub(super) fn noise(&mut self) -> u64 {
         self.noise = self.noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         self.noise ^ self.noise >> 32
     }
@@ -344,17 +363,17 @@ impl<D: Driver> Desk<'_, D> {
 }
 
 /// What CLIENT LIST shows of a command that is not dispatched here.
-fn note_command(session: &mut Session, spec: &'static CommandSpec, args: &Args<'_>) {
+pub(super) fn note_command(session: &mut Session, spec: &'static CommandSpec, args: &Args<'_>) {
     session.last_command = Some(command::resolve(spec, args));
     session.commands += 1;
 }
 
-fn is_write(spec: &CommandSpec) -> bool {
+pub(super) fn is_write(spec: &CommandSpec) -> bool {
     spec.flags.has(command::Flags::WRITE)
 }
 
 /// Whether the next command's reply is not wanted (CLIENT REPLY), which a skip is used up by.
-fn takes_no_reply(session: &mut Session) -> bool {
+pub(super) fn takes_no_reply(session: &mut Session) -> bool {
     match session.replies {
         ReplyMode::On => false,
         ReplyMode::Off => true,

@@ -55,7 +55,8 @@ pub enum Gather {
     DoneLoosely,
     /// Arrays, one behind the other; each shard in its own time.
     Arrays,
-    /// One key of all, each as likely as any other.
+    /// One key of all, each as likely as any other; all are held, since a key that is being
+    /// renamed is nowhere for a moment.
     RandomKey,
     /// Lines of clients.
     Clients,
@@ -68,7 +69,7 @@ pub enum Gather {
 impl Gather {
     /// Whether it must see, or change, all shards at one moment.
     pub(crate) const fn holds(self) -> bool {
-        matches!(self, Self::Count | Self::Done)
+        matches!(self, Self::Count | Self::Done | Self::RandomKey)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::slot::slot_of;
 
 use super::gather;
 use super::part::{Part, PartReply, Work, refused};
+use super::run::Run;
 use super::script::{Next, Script};
 
 /// Parts and where each is at home.
@@ -27,6 +28,8 @@ pub(super) enum Item {
     Local(&'static CommandSpec, OwnedArgs),
     /// Its parts go out at once; their replies are merged.
     Parts(&'static CommandSpec, Parts, Merge),
+    /// Requests of a pipeline; the first one's command.
+    Run(&'static CommandSpec, Box<Run>),
     /// Goes in stages.
     Script(&'static CommandSpec, Box<Script>),
     /// Has its reply.
@@ -202,6 +205,7 @@ impl Item {
         match self {
             Self::Local(spec, _)
             | Self::Parts(spec, ..)
+            | Self::Run(spec, _)
             | Self::Script(spec, _)
             | Self::Done(spec, _) => spec,
         }
@@ -217,6 +221,7 @@ impl Item {
         match self {
             Self::Local(..) | Self::Done(..) => Vec::new(),
             Self::Parts(_, parts, _) => std::mem::take(parts),
+            Self::Run(_, run) => run.start(),
             Self::Script(_, script) => script.start(),
         }
     }
@@ -231,6 +236,7 @@ impl Item {
         let reply = match self {
             Self::Local(..) | Self::Done(..) => return Vec::new(),
             Self::Parts(_, _, merge) => merged(*merge, answers, protocol, noise),
+            Self::Run(_, run) => run.merge(answers, protocol),
             Self::Script(_, script) => match script.resume(answers) {
                 Next::Parts(parts) => return parts,
                 Next::Reply(reply) => reply,

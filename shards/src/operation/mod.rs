@@ -21,6 +21,7 @@ mod home;
 mod item;
 mod packed;
 mod part;
+mod run;
 mod scan;
 mod script;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod tests;
 pub use home::{Home, Running};
 pub use packed::{PackedAnswer, PackedEntry, PackedReply, PackedTask, Packer, Unpacker};
 pub use part::{Begun, Caller, Lifted, LiftedValue, Part, PartReply, Work};
+pub use run::RunRequest;
 
 use crate::command::{Args, CommandError, CommandSpec, Spread, note_watches, resolve, select_of};
 use crate::holds::{HoldSet, OpId, SlotSet};
@@ -38,6 +40,7 @@ use crate::reply::Reply;
 use crate::session::Session;
 use crate::slot::slot_of;
 use item::{Divider, Item, Parts};
+use run::Run;
 
 /// What one shard is asked: holds first, then parts in their order, then the release.
 /// It is answered once, unless there is neither a hold nor a part in it.
@@ -201,6 +204,23 @@ impl Operation {
         let mut operation = Self::new(start, session, Kind::Exec, holds, items);
         operation.watched = watching;
         operation.refused = refused;
+        let step = operation.next();
+        (operation, step)
+    }
+
+    /// Of requests of one connection that are at home on several shards, in their order.
+    pub fn of_run(start: Start, session: &Session, requests: Vec<RunRequest>) -> (Self, Step) {
+        debug_assert!(!requests.is_empty(), "there is something to do");
+        let mut slots = Vec::new();
+        for RunRequest { spec, args, .. } in &requests {
+            let args = args.as_args();
+            let keys = resolve(spec, &args).keys.positions(args.len());
+            slots.extend(keys.map(|n| slot_of(args.at(n))));
+        }
+        let spec = requests[0].spec;
+        let run = Item::Run(spec, Box::new(Run::new(requests, session.db)));
+        let holds = holds(start.partition, false, slots);
+        let mut operation = Self::new(start, session, Kind::One, holds, vec![run]);
         let step = operation.next();
         (operation, step)
     }
@@ -437,7 +457,7 @@ impl Operation {
             match item {
                 Item::Local(spec, args) => closes |= local(spec, &args.as_args(), &mut reply),
                 Item::Done(_, done) => reply.append(done),
-                Item::Parts(..) | Item::Script(..) => {
+                Item::Parts(..) | Item::Script(..) | Item::Run(..) => {
                     debug_assert!(false, "finished before its parts were answered");
                 }
             }

@@ -14,6 +14,7 @@ use crate::reply::{Protocol, Reply};
 use crate::store::{Blob, BlobSource, Detached, Lender, Lent, Returns};
 use crate::time::UnixMs;
 
+use super::run::AtHome;
 use super::{Caller, Lifted, LiftedValue, Part, PartReply, Task, Work};
 
 /// A task on its way.
@@ -31,6 +32,7 @@ pub struct PackedTask {
 #[derive(Debug)]
 enum PackedWork {
     Command(&'static CommandSpec, PackedArgs),
+    Run(Vec<AtHome<PackedArgs>>),
     AnyThere(Vec<Box<[u8]>>),
     Lift(Box<[u8]>, bool),
     Put(Box<[u8]>, Box<PackedEntry>),
@@ -66,6 +68,8 @@ pub enum PackedAnswer {
     Reply(PackedReply),
     /// The same.
     Closing(PackedReply),
+    /// The same.
+    Run(PackedReply, Vec<u32>),
     /// The same.
     Flag(bool),
     /// The same.
@@ -107,6 +111,10 @@ impl Packer<'_> {
         let part = |part: Part| {
             let work = match part.work {
                 Work::Command(spec, args) => PackedWork::Command(spec, self.args(args)),
+                Work::Run(requests) => {
+                    let pack = |request: AtHome<_>| request.with(|args| self.args(args));
+                    PackedWork::Run(requests.into_iter().map(pack).collect())
+                }
                 Work::AnyThere(keys) => PackedWork::AnyThere(keys),
                 Work::Lift { key, remove } => PackedWork::Lift(key, remove),
                 Work::Put { key, entry } => PackedWork::Put(key, self.entry(*entry)),
@@ -145,6 +153,7 @@ impl Packer<'_> {
         match answer {
             PartReply::Reply(reply) => PackedAnswer::Reply(self.reply(reply)),
             PartReply::Closing(reply) => PackedAnswer::Closing(self.reply(reply)),
+            PartReply::Run(reply, ends) => PackedAnswer::Run(self.reply(reply), ends),
             PartReply::Flag(flag) => PackedAnswer::Flag(flag),
             PartReply::Lifted(entry) => PackedAnswer::Lifted(entry.map(|e| self.entry(*e))),
             PartReply::Put(put) => PackedAnswer::Put(put.map_err(|e| self.entry(*e))),
@@ -163,6 +172,10 @@ impl Unpacker<'_> {
         let part = |(db, work)| {
             let work = match work {
                 PackedWork::Command(spec, args) => Work::Command(spec, self.args(args)),
+                PackedWork::Run(requests) => {
+                    let unpack = |request: AtHome<_>| request.with(|args| self.args(args));
+                    Work::Run(requests.into_iter().map(unpack).collect())
+                }
                 PackedWork::AnyThere(keys) => Work::AnyThere(keys),
                 PackedWork::Lift(key, remove) => Work::Lift { key, remove },
                 PackedWork::Put(key, entry) => Work::Put { key, entry: self.entry(*entry) },
@@ -201,6 +214,7 @@ impl Unpacker<'_> {
         match answer {
             PackedAnswer::Reply(reply) => PartReply::Reply(self.reply(reply)),
             PackedAnswer::Closing(reply) => PartReply::Closing(self.reply(reply)),
+            PackedAnswer::Run(reply, ends) => PartReply::Run(self.reply(reply), ends),
             PackedAnswer::Flag(flag) => PartReply::Flag(flag),
             PackedAnswer::Lifted(entry) => PartReply::Lifted(entry.map(|e| self.entry(*e))),
             PackedAnswer::Put(put) => PartReply::Put(put.map_err(|e| self.entry(*e))),

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::run::{self, AtHome};
 use crate::command::{self, CommandError, CommandSpec, Host, LongOp, OwnedArgs, Shard};
 use crate::ids::{ClientId, DbId};
 use crate::reply::{Protocol, Reply};
@@ -44,6 +45,8 @@ pub struct Part {
 pub enum Work {
     /// A command, all of whose keys are at home here.
     Command(&'static CommandSpec, OwnedArgs),
+    /// Requests, one after the other, each as if it had come alone.
+    Run(Vec<AtHome<OwnedArgs>>),
     /// Whether any of these keys is there.
     AnyThere(Vec<Box<[u8]>>),
     /// What a key holds, which is taken away or copied.
@@ -91,6 +94,8 @@ pub enum PartReply {
     Reply(Reply),
     /// A command's reply, after which the client's connection is to be closed.
     Closing(Reply),
+    /// `Run`: replies one behind the other, and where each ends.
+    Run(Reply, Vec<u32>),
     /// `AnyThere`, `Intact`.
     Flag(bool),
     /// `Lift`; `None` when there is no such key.
@@ -124,6 +129,7 @@ impl Part {
             Work::Command(spec, args) => {
                 return command::run_part(shard, guest, host, spec, &args.as_args(), whole, now);
             }
+            Work::Run(requests) => run::carry_out(&requests, shard, guest, host, now),
             Work::AnyThere(keys) => {
                 let hasher = *shard.hasher();
                 let mut there = |key: &[u8]| shard.store.entry(db, hasher.key(key), now).is_some();

@@ -5,6 +5,7 @@ mod isolation;
 mod lines;
 mod looks;
 mod node;
+mod runs;
 mod scripts;
 mod seat;
 mod tree;

@@ -41,11 +41,11 @@ enum Turn {
 
 /// See the module's text.
 pub(super) struct Node {
-    seats: Vec<Seat>,
-    clients: Vec<Client>,
+    pub(super) seats: Vec<Seat>,
+    pub(super) clients: Vec<Client>,
     /// By sender, then receiver.
     queues: Vec<Vec<VecDeque<Message>>>,
-    partition: Partition,
+    pub(super) partition: Partition,
     host: Alone,
     random: u64,
     /// A queue that stands still for a while, by sender and receiver.
@@ -335,7 +335,7 @@ impl Node {
         self.advance(id, step);
     }
 
-    fn advance(&mut self, op: OpId, step: Step) {
+    pub(super) fn advance(&mut self, op: OpId, step: Step) {
         let (tasks, done) = match step {
             Step::Go(tasks) => (tasks, false),
             Step::Done(tasks) => (tasks, true),

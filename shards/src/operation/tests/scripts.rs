@@ -19,14 +19,14 @@ use super::seat::{ClientNo, NOW, arguments, flat, shard};
 use super::tree::Tree;
 
 /// Whoever answers commands.
-trait Server {
+pub(super) trait Server {
     fn answer(&mut self, client: usize, words: &[Vec<u8>]) -> Vec<u8>;
 }
 
 /// One shard that has never heard of others.
-struct OneShard {
-    shard: Shard,
-    sessions: [Session; 2],
+pub(super) struct OneShard {
+    pub(super) shard: Shard,
+    pub(super) sessions: [Session; 2],
 }
 
 impl Server for OneShard {
