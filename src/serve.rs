@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use controlplane::admin;
 use core_affinity::CoreId;
 use dataplane::cache_server::{CacheServer, Control, Setup};
-use dataplane::mesh::port::Ends;
+use dataplane::mesh::port::{Ends, PARCELS};
 use dataplane::net;
 use dataplane::publish::publication;
 use dataplane::runtime::choose::{self, Opened, Wish};
@@ -48,7 +48,7 @@ pub(crate) fn run(options: ServeOptions) -> Result<(), String> {
     let facts = NodeFacts { shards: cores.len() as u16, ..facts(resp_address.port())? };
     let node: Arc<[Arc<Control>]> = cores.iter().map(|_| Arc::default()).collect();
     let mut listener = Some(OwnedFd::from(resp));
-    let mut ends = Ends::between(facts.shards).into_iter();
+    let mut ends = Ends::between(facts.shards, PARCELS).into_iter();
     let several = cores.len() > 1;
     let budget = Arc::new(Budget::new(facts.shards));
     let published = publication(settings);

@@ -52,7 +52,7 @@ impl<'a, D: Driver> Engine<'a, D> {
             stream.set_nodelay(true)?;
             stream.set_nonblocking(true)?;
             links.push(Link {
-                key: driver.open(OwnedFd::from(stream))?,
+                key: driver.open(OwnedFd::from(stream).into())?,
                 queued: Vec::new(),
                 sending: false,
                 waiting: VecDeque::new(),

@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
-use std::os::fd::AsRawFd;
 
 use shards::command::{CommandError, Host, NodeFacts, Traffic};
 use shards::ids::ClientId;
@@ -48,7 +47,7 @@ pub(super) fn traffic(conn: &Conn, driver: &impl Driver) -> Traffic {
         unsent: conn.pending_output(),
         received: conn.received,
         sent: conn.sent,
-        descriptor: driver.descriptor(conn.key).map_or(-1, |fd| fd.as_raw_fd()),
+        descriptor: driver.number(conn.key).unwrap_or(-1),
     }
 }
 

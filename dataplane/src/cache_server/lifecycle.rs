@@ -3,10 +3,8 @@
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
 use shards::ids::ClientId;
 use shards::session::Session;
 use shards::time::Nanos;
@@ -16,8 +14,7 @@ use super::conn::{Conn, Gate, Reason};
 use super::control::Order;
 use super::output::conn_of;
 use crate::mesh::parcel::Handed;
-use crate::net;
-use crate::runtime::{ConnKey, Driver};
+use crate::runtime::{ConnKey, Driver, Socket};
 
 /// How long requests under way may take once the server has been told to end.
 const DRAIN: Nanos = Nanos(30_000_000_000);
@@ -33,14 +30,14 @@ impl<D: Driver> CacheServer<D> {
     /// Takes some of those over that have connected.
     pub(super) fn accept_some(&mut self) {
         for _ in 0..self.arrivals.len().min(ACCEPTS_PER_TURN) {
-            if let Some(fd) = self.arrivals.pop_front() {
-                self.accept(fd);
+            if let Some(socket) = self.arrivals.pop_front() {
+                self.accept(socket);
             }
         }
     }
 
     /// A client has connected.
-    fn accept(&mut self, fd: OwnedFd) {
+    fn accept(&mut self, socket: Socket) {
         self.stats.accepted_connections.add(1);
         if self.draining.is_some() {
             self.stats.refused_draining.add(1);
@@ -48,23 +45,19 @@ impl<D: Driver> CacheServer<D> {
         }
         if self.clients_of_node() >= u64::from(self.shard.settings.maxclients) {
             self.stats.refused_clients.add(1);
-            // To a socket that has just been made this does not block; if it fails, the
-            // peer learns by the close.
-            let text = b"-ERR max number of clients reached\r\n";
-            let _ = send(&fd, text, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
-            return;
+            return socket.refuse(b"-ERR max number of clients reached\r\n");
         }
         let id = ClientId(self.next_client);
         self.next_client += 1;
-        self.place(Handed { fd, client: id });
+        self.place(Handed { socket, client: id });
     }
 
     /// Takes a connection over that this shard is to serve.
     pub(super) fn adopt(&mut self, handed: Handed) {
-        let Handed { fd, client: id } = handed;
-        net::keep_alive(fd.as_fd(), self.shard.settings.tcp_keepalive);
-        let (peer, local) = net::addresses(fd.as_fd());
-        let key = match self.driver.open(fd) {
+        let Handed { socket, client: id } = handed;
+        socket.keep_alive(self.shard.settings.tcp_keepalive);
+        let (peer, local) = socket.addresses();
+        let key = match self.driver.open(socket) {
             Ok(key) => key,
             Err(error) => {
                 self.stats.departed_connections.add(1);
@@ -187,8 +180,7 @@ impl<D: Driver> CacheServer<D> {
     /// Whether the kernel holds bytes of a connection that have not been read: a driver may
     /// read them a part a turn, and closing over them would take earlier replies back.
     fn has_more_to_read(&self, key: ConnKey) -> bool {
-        let unread = self.driver.descriptor(key).map(rustix::io::ioctl_fionread);
-        unread.and_then(Result::ok).is_some_and(|bytes| bytes > 0)
+        self.driver.unreceived(key) > 0
     }
 
     /// Lets go of all clients with nothing under way; `true` when none is left.

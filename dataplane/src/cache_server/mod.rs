@@ -26,6 +26,7 @@ mod placing;
 mod pool;
 mod route;
 mod runs;
+mod sleep;
 mod spin;
 mod timers;
 
@@ -47,7 +48,7 @@ pub use control::{Control, Order};
 
 use crate::mesh::port::{Ends, Mesh};
 use crate::publish::{Publisher, Subscriber};
-use crate::runtime::{ConnKey, Driver, Event, Loan, Wait, clock};
+use crate::runtime::{ConnKey, Driver, Event, Loan, Socket, Wait};
 use crate::telemetry::{LoopStats, Stages};
 use across::Across;
 use batch::{Batch, Fault, Source};
@@ -98,7 +99,7 @@ pub struct CacheServer<D> {
     batch: Batch,
     events: Vec<Event>,
     /// Accepted, and not yet taken over.
-    arrivals: VecDeque<OwnedFd>,
+    arrivals: VecDeque<Socket>,
     /// Connections with something to send.
     dirty: Vec<ConnKey>,
     /// Connections with unread bytes that may be parsed.
@@ -123,6 +124,11 @@ pub struct CacheServer<D> {
     noise: u64,
     complained: Nanos,
     spin: Spin,
+    /// How long the work at hand lets it sleep.
+    wait: Wait,
+    /// How the next turn of the driver is entered; none when what has happened is known.
+    nap: Option<Wait>,
+    dozed: Nanos,
     now: Now,
     /// Requests executed in this turn.
     requests: u64,
@@ -143,7 +149,7 @@ impl<D: Driver> CacheServer<D> {
         let settings = setup.settings.subscribe();
         let stats = control.shard_stats.clone();
         let mut shard = Shard::new(settings.get().clone(), setup.seed, stats);
-        let now = clock::now();
+        let now = driver.now();
         let mesh = setup.mesh.map(Mesh::new);
         if let Some(mesh) = &mesh {
             let partition = Partition::new(setup.node.len() as u16);
@@ -183,62 +189,13 @@ impl<D: Driver> CacheServer<D> {
             noise: setup.seed | 1,
             complained: Nanos(0),
             spin: Spin::new(setup.spin),
+            wait: Wait::Poll,
+            nap: None,
+            dozed: now.mono,
             now,
             requests: 0,
             requests_sent: 0,
         })
-    }
-
-    /// Serves until told to end.
-    ///
-    /// # Errors
-    /// When the driver fails as a whole.
-    pub fn run(&mut self) -> io::Result<()> {
-        let mut wait = Wait::Poll;
-        loop {
-            let slept = clock::monotonic();
-            self.wait(wait, slept)?;
-            if let Some(across) = &mut self.across {
-                across.mesh.unpark();
-            }
-            self.now = clock::now();
-            self.stats.wait_ns.add(self.now.mono.since(slept).0);
-            if self.obey() {
-                return Ok(());
-            }
-            wait = self.turn()?;
-        }
-    }
-
-    /// Waits for events, looking for a while before sleeping where that pays.
-    fn wait(&mut self, wait: Wait, since: Nanos) -> io::Result<()> {
-        if wait == Wait::Poll {
-            return self.driver.turn(wait, &mut self.events);
-        }
-        if self.spin.worth().is_none() && self.must_not_park() {
-            return self.driver.turn(Wait::Poll, &mut self.events);
-        }
-        if let Some(span) = self.spin.worth() {
-            let until = since.after(span);
-            loop {
-                self.driver.turn(Wait::Poll, &mut self.events)?;
-                let now = clock::monotonic();
-                if !self.events.is_empty() || self.has_parcels() {
-                    self.spin.note(now.since(since));
-                    return Ok(());
-                }
-                if now >= until {
-                    break;
-                }
-                std::hint::spin_loop();
-            }
-        }
-        if self.must_not_park() {
-            return self.driver.turn(Wait::Poll, &mut self.events);
-        }
-        self.driver.turn(wait, &mut self.events)?;
-        self.spin.note(clock::monotonic().since(since));
-        Ok(())
     }
 
     /// Handles what has happened and says how long may be slept.
@@ -256,16 +213,16 @@ impl<D: Driver> CacheServer<D> {
         for key in std::mem::take(&mut self.waiting) {
             self.parse_unread(key)?;
         }
-        let parsed = clock::monotonic();
+        let parsed = self.driver.monotonic();
         self.run_batch(self.now);
         self.step_long(self.now);
         self.go_on_across();
-        let executed = clock::monotonic();
+        let executed = self.driver.monotonic();
         self.flush();
         self.flush_mesh();
         self.fire_timers();
         let tick = self.shard.store.tick(self.now, TICK_BUDGET);
-        let end = clock::monotonic();
+        let end = self.driver.monotonic();
         if self.requests > 0 {
             let spent = [
                 parsed.since(start),
@@ -314,15 +271,6 @@ impl<D: Driver> CacheServer<D> {
         }
     }
 
-    fn has_parcels(&self) -> bool {
-        self.across.as_ref().is_some_and(|across| !across.mesh.is_quiet())
-    }
-
-    /// Says that this shard is about to sleep; `true` when something has come meanwhile.
-    fn must_not_park(&mut self) -> bool {
-        self.across.as_mut().is_some_and(|across| !across.mesh.park())
-    }
-
     fn next_wait(&self, tick: NextTick) -> Wait {
         let busy = tick == NextTick::Soon
             || !self.waiting.is_empty()
@@ -349,7 +297,7 @@ impl<D: Driver> CacheServer<D> {
 
     fn handle(&mut self, event: Event) -> io::Result<()> {
         match event {
-            Event::Accepted(_, fd) => self.arrivals.push_back(fd),
+            Event::Accepted(_, socket) => self.arrivals.push_back(socket),
             Event::AcceptFailed(error) => self.accept_failed(&error),
             Event::Received(key, loan) => self.received(key, loan)?,
             Event::Ended(key) => {
@@ -510,7 +458,7 @@ impl<D: Driver> CacheServer<D> {
         let (store, counts) = (&self.shard.store, &self.shard.stats);
         self.control.stages.answer(|form| {
             form.add(stages);
-            stats.cpu_ns.set(clock::of_this_thread().0);
+            stats.cpu_ns.set(self.driver.cpu_time().0);
             let all = (0..store.databases()).map(DbId);
             counts.keys.set(all.clone().map(|db| store.len(db) as u64).sum());
             counts.expiring_keys.set(all.map(|db| store.expires(db) as u64).sum());

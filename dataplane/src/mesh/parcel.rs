@@ -12,8 +12,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::os::fd::OwnedFd;
-
 use shards::command::{Args, CommandSpec, Span};
 use shards::holds::OpId;
 use shards::ids::{ClientId, DbId, ShardId};
@@ -22,7 +20,7 @@ use shards::order::Seq;
 use shards::reply::Protocol;
 use shards::store::{Detached, KeyHash, Lent, LentId};
 
-use crate::runtime::ConnKey;
+use crate::runtime::{ConnKey, Socket};
 
 /// Requests of one parcel.
 const MOST_REQUESTS: usize = 256;
@@ -99,7 +97,7 @@ pub struct Parcel {
 #[derive(Debug)]
 pub struct Handed {
     /// Accepted, and nothing read from it yet.
-    pub fd: OwnedFd,
+    pub socket: Socket,
     /// Its number.
     pub client: ClientId,
 }

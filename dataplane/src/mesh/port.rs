@@ -24,7 +24,7 @@ use super::ring::{Receiver, Sender, ring};
 use crate::runtime::Waker;
 
 /// Parcels that one shard may have at another at a time.
-const PARCELS: usize = 8;
+pub const PARCELS: usize = 8;
 
 /// How another shard is woken.
 #[derive(Clone)]
@@ -92,6 +92,8 @@ pub struct MeshStats {
 /// See the module's text.
 pub struct Mesh {
     me: ShardId,
+    /// Of its own, at each other shard.
+    parcels: usize,
     /// By shard; none for itself.
     ports: Vec<Option<Port>>,
     sleeper: Sleeper,
@@ -105,6 +107,7 @@ pub struct Mesh {
 /// One shard's ends of all rings, before it runs on its thread.
 pub struct Ends {
     me: ShardId,
+    parcels: usize,
     rings: Vec<Option<Pair>>,
     sleeper: Sleeper,
     waker: Arc<OnceLock<Waker>>,
@@ -119,8 +122,10 @@ impl std::fmt::Debug for Ends {
 }
 
 impl Ends {
-    /// The ends of all rings between so many shards, one set each.
-    pub fn between(shards: u16) -> Vec<Self> {
+    /// The ends of all rings between so many shards, one set each; every shard has so many
+    /// parcels at each other one, [`PARCELS`] but in tests.
+    pub fn between(shards: u16, parcels: usize) -> Vec<Self> {
+        assert!(parcels > 0, "a request needs a parcel");
         let count = usize::from(shards);
         let bells: Vec<_> = (0..count).map(|_| bell()).collect();
         let wakers: Vec<Arc<OnceLock<Waker>>> = (0..count).map(|_| Arc::default()).collect();
@@ -135,7 +140,7 @@ impl Ends {
         for from in 0..count {
             senders.push((0..count).map(|_| None).collect());
             for to in (0..count).filter(|to| *to != from) {
-                let (sender, receiver) = ring(2 * PARCELS);
+                let (sender, receiver) = ring(2 * parcels);
                 senders[from][to] = Some(sender);
                 receivers[to][from] = Some(receiver);
             }
@@ -152,6 +157,7 @@ impl Ends {
                 });
                 Self {
                     me: ShardId(me as u16),
+                    parcels,
                     rings: rings.collect(),
                     sleeper,
                     waker: wakers[me].clone(),
@@ -165,9 +171,9 @@ impl Ends {
 impl Mesh {
     /// On the shard's thread.
     pub fn new(ends: Ends) -> Self {
-        let Ends { me, rings, sleeper, waker, stats } = ends;
-        let ports = rings.into_iter().map(|ring| ring.map(|ends| Port::new(me, ends)));
-        Self { me, ports: ports.collect(), sleeper, waker, next: 0, stats }
+        let Ends { me, parcels, rings, sleeper, waker, stats } = ends;
+        let ports = rings.into_iter().map(|ring| ring.map(|ends| Port::new(me, parcels, ends)));
+        Self { me, parcels, ports: ports.collect(), sleeper, waker, next: 0, stats }
     }
 
     /// Which shard this is.
@@ -286,18 +292,18 @@ impl Mesh {
 
     /// Parcels that are away.
     pub fn away(&self) -> usize {
-        let away = |port: &Port| PARCELS - port.spare.len() - usize::from(port.open.is_some());
+        let away = |port: &Port| self.parcels - port.spare.len() - usize::from(port.open.is_some());
         self.ports.iter().flatten().map(away).sum()
     }
 }
 
 impl Port {
-    fn new(me: ShardId, Pair { to, from, door }: Pair) -> Self {
+    fn new(me: ShardId, parcels: usize, Pair { to, from, door }: Pair) -> Self {
         Self {
             to,
             from,
             door,
-            spare: (0..PARCELS).map(|_| Box::new(Parcel::new(me))).collect(),
+            spare: (0..parcels).map(|_| Box::new(Parcel::new(me))).collect(),
             open: None,
             leaving: Vec::new(),
             outbox: Vec::new(),

@@ -6,16 +6,17 @@
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags, accept_with, recv, send, shutdown};
 use shards::time::Nanos;
 
+use super::waker::EventFd;
 use super::{
     ConnKey, Driver, DriverKind, Event, ListenerId, Loan, Payload, RECEIVE_BUFFER_BYTES,
-    RECEIVE_BUFFERS, SEND_CHUNK_BYTES, Wait, Waker, clock,
+    RECEIVE_BUFFERS, SEND_CHUNK_BYTES, Socket, Wait, Waker, clock,
 };
 
 /// Ready descriptors reported by one turn; the rest follows in the next.
@@ -59,7 +60,7 @@ pub struct Epoll {
     starved: u64,
     /// Events made outside `turn`, delivered by the next one.
     pending: Vec<Event>,
-    waker: Waker,
+    waker: EventFd,
 }
 
 impl Epoll {
@@ -69,7 +70,7 @@ impl Epoll {
     /// When the process is out of descriptors.
     pub fn new() -> io::Result<Self> {
         let set = epoll::create(CreateFlags::CLOEXEC)?;
-        let waker = Waker::new()?;
+        let waker = EventFd::new()?;
         epoll::add(&set, waker.fd(), EventData::new_u64(WAKER << 32), EventFlags::IN)?;
         Ok(Self {
             set,
@@ -84,6 +85,12 @@ impl Epoll {
             pending: Vec::new(),
             waker,
         })
+    }
+
+    fn descriptor(&self, key: ConnKey) -> Option<BorrowedFd<'_>> {
+        let slot = self.slots.get(key.index as usize)?;
+        let conn = slot.conn.as_ref().filter(|_| slot.generation == key.generation)?;
+        Some(conn.fd.as_fd())
     }
 
     fn conn(&mut self, key: ConnKey) -> Option<&mut Conn> {
@@ -151,7 +158,7 @@ impl Epoll {
         let Some(listener) = self.listeners.get(index) else { return };
         for _ in 0..ACCEPTS_PER_TURN {
             match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-                Ok(fd) => events.push(Event::Accepted(ListenerId(index as u16), fd)),
+                Ok(fd) => events.push(Event::Accepted(ListenerId(index as u16), fd.into())),
                 Err(Errno::AGAIN) => return,
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(errno) => {
@@ -250,7 +257,8 @@ impl Driver for Epoll {
         self.listeners.clear(); // closing takes them out of the set
     }
 
-    fn open(&mut self, fd: OwnedFd) -> io::Result<ConnKey> {
+    fn open(&mut self, socket: Socket) -> io::Result<ConnKey> {
+        let Socket::Kernel(fd) = socket else { return Err(io::ErrorKind::InvalidInput.into()) };
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { generation: 0, conn: None });
             self.slots.len() as u32 - 1
@@ -360,13 +368,16 @@ impl Driver for Epoll {
     }
 
     fn waker(&self) -> Waker {
-        self.waker.clone()
+        self.waker.waker()
     }
 
-    fn descriptor(&self, key: ConnKey) -> Option<BorrowedFd<'_>> {
-        let slot = self.slots.get(key.index as usize)?;
-        let conn = slot.conn.as_ref().filter(|_| slot.generation == key.generation)?;
-        Some(conn.fd.as_fd())
+    fn unreceived(&self, key: ConnKey) -> usize {
+        let bytes = self.descriptor(key).and_then(|fd| rustix::io::ioctl_fionread(fd).ok());
+        bytes.unwrap_or(0) as usize
+    }
+
+    fn number(&self, key: ConnKey) -> Option<i32> {
+        self.descriptor(key).map(|fd| fd.as_raw_fd())
     }
 }
 

@@ -15,14 +15,19 @@ pub mod choose;
 pub mod clock;
 pub mod epoll;
 mod payload;
+pub mod sim;
+mod socket;
 pub mod uring;
 mod waker;
 
 use std::io;
 use std::os::fd::OwnedFd;
 
+use shards::time::{Nanos, Now};
+
 pub use choose::{Choice, DriverKind};
 pub use payload::Payload;
+pub use socket::Socket;
 pub use waker::Waker;
 
 /// Bytes of one receive buffer. Measured: 4 to 64 KiB halves the CPU of long bodies, and
@@ -62,7 +67,7 @@ pub struct Loan {
 #[derive(Debug)]
 pub enum Event {
     /// A client connected; hand it to [`Driver::open`] or drop it.
-    Accepted(ListenerId, OwnedFd),
+    Accepted(ListenerId, Socket),
     /// Accepting failed, for want of descriptors mostly; it goes on by itself.
     AcceptFailed(io::Error),
     /// Bytes arrived: see [`Driver::bytes`].
@@ -119,8 +124,8 @@ pub trait Driver {
     /// Takes a connection over and starts receiving.
     ///
     /// # Errors
-    /// When the kernel refuses; the descriptor is closed then.
-    fn open(&mut self, fd: OwnedFd) -> io::Result<ConnKey>;
+    /// When the kernel refuses, or the socket is another kind of driver's; it is closed then.
+    fn open(&mut self, socket: Socket) -> io::Result<ConnKey>;
 
     /// Stops receiving. What has been received already still arrives as events.
     fn pause(&mut self, conn: ConnKey);
@@ -163,6 +168,24 @@ pub trait Driver {
     /// A handle by which other threads end this driver's sleep.
     fn waker(&self) -> Waker;
 
-    /// The peer's and the own address of a connection.
-    fn descriptor(&self, conn: ConnKey) -> Option<std::os::fd::BorrowedFd<'_>>;
+    /// Bytes of a connection that have come and are in no event yet.
+    fn unreceived(&self, conn: ConnKey) -> usize;
+
+    /// The number of a connection's descriptor, for who looks at the process from outside.
+    fn number(&self, conn: ConnKey) -> Option<i32>;
+
+    /// Both clocks.
+    fn now(&self) -> Now {
+        clock::now()
+    }
+
+    /// The monotonic clock.
+    fn monotonic(&self) -> Nanos {
+        clock::monotonic()
+    }
+
+    /// Processor time of the thread that the driver is on.
+    fn cpu_time(&self) -> Nanos {
+        clock::of_this_thread()
+    }
 }

@@ -22,9 +22,10 @@ use io_uring::{cqueue, opcode, squeue, types};
 use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 
+use super::waker::EventFd;
 use super::{
     ConnKey, Driver, DriverKind, Event, ListenerId, Loan, Payload, RECEIVE_BUFFER_BYTES,
-    RECEIVE_BUFFERS, SEND_CHUNK_BYTES, Wait, Waker, clock,
+    RECEIVE_BUFFERS, SEND_CHUNK_BYTES, Socket, Wait, Waker, clock,
 };
 use buffers::BufferRing;
 use ring::Ring;
@@ -117,7 +118,7 @@ pub struct Uring {
     starved: Vec<ConnKey>,
     starved_count: u64,
     completions: Vec<cqueue::Entry>,
-    waker: Waker,
+    waker: EventFd,
     wake_armed: bool,
     in_flight: usize,
 }
@@ -143,10 +144,16 @@ impl Uring {
             starved: Vec::new(),
             starved_count: 0,
             completions: Vec::new(),
-            waker: Waker::new()?,
+            waker: EventFd::new()?,
             wake_armed: false,
             in_flight: 0,
         })
+    }
+
+    fn descriptor(&self, key: ConnKey) -> Option<BorrowedFd<'_>> {
+        let slot = self.slots.get(key.index as usize)?;
+        let conn = slot.conn.as_ref().filter(|_| slot.generation == key.generation)?;
+        Some(conn.fd.as_fd())
     }
 
     fn conn(&mut self, key: ConnKey) -> Option<&mut Conn> {
@@ -239,7 +246,7 @@ impl Uring {
             None => {
                 // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
                 let fd = unsafe { OwnedFd::from_raw_fd(cqe.result()) };
-                events.push(Event::Accepted(ListenerId(index as u16), fd));
+                events.push(Event::Accepted(ListenerId(index as u16), fd.into()));
             }
             Some(Errno::CANCELED) => {}
             Some(errno) => {
@@ -395,7 +402,8 @@ impl Driver for Uring {
         }
     }
 
-    fn open(&mut self, fd: OwnedFd) -> io::Result<ConnKey> {
+    fn open(&mut self, socket: Socket) -> io::Result<ConnKey> {
+        let Socket::Kernel(fd) = socket else { return Err(io::ErrorKind::InvalidInput.into()) };
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { generation: 0, conn: None });
             self.slots.len() as u32 - 1
@@ -501,13 +509,16 @@ impl Driver for Uring {
     }
 
     fn waker(&self) -> Waker {
-        self.waker.clone()
+        self.waker.waker()
     }
 
-    fn descriptor(&self, key: ConnKey) -> Option<BorrowedFd<'_>> {
-        let slot = self.slots.get(key.index as usize)?;
-        let conn = slot.conn.as_ref().filter(|_| slot.generation == key.generation)?;
-        Some(conn.fd.as_fd())
+    fn unreceived(&self, key: ConnKey) -> usize {
+        let bytes = self.descriptor(key).and_then(|fd| rustix::io::ioctl_fionread(fd).ok());
+        bytes.unwrap_or(0) as usize
+    }
+
+    fn number(&self, key: ConnKey) -> Option<i32> {
+        self.descriptor(key).map(|fd| fd.as_raw_fd())
     }
 }
 
