@@ -217,6 +217,7 @@ impl<D: Driver> CacheServer<D> {
                 across.mesh.post(id.home(), Message::Settled(id));
             }
         }
-        across.mesh.flush(&self.blobs);
+        let driver = &mut self.driver;
+        across.mesh.flush(&self.blobs, &mut |waker| driver.wake(waker));
     }
 }

@@ -239,7 +239,7 @@ impl Mesh {
     }
 
     /// Sends whatever there is, and rings those that sleep. No batch holds arguments any more.
-    pub fn flush(&mut self, blobs: &BlobSource) {
+    pub fn flush(&mut self, blobs: &BlobSource, wake: &mut dyn FnMut(&Waker)) {
         let stats = &self.stats;
         for port in self.ports.iter_mut().flatten() {
             if !port.outbox.is_empty() && port.open.is_none() && port.leaving.is_empty() {
@@ -261,7 +261,7 @@ impl Mesh {
             if port.door.ringer.must_ring() {
                 stats.doorbells.add(1);
                 if let Some(waker) = port.door.waker.get() {
-                    waker.wake();
+                    wake(waker);
                 }
             }
         }

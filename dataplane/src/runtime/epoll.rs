@@ -368,7 +368,7 @@ impl Driver for Epoll {
     }
 
     fn waker(&self) -> Waker {
-        self.waker.waker()
+        self.waker.waker(None)
     }
 
     fn unreceived(&self, key: ConnKey) -> usize {

@@ -16,7 +16,11 @@ pub struct Waker(Bell);
 
 #[derive(Clone, Debug)]
 enum Bell {
-    Kernel(EventFd),
+    Kernel {
+        eventfd: EventFd,
+        /// The ring that waits for it, if a ring does: open as long as its shard runs.
+        ring: Option<i32>,
+    },
     Simulated(Arc<AtomicBool>),
 }
 
@@ -24,8 +28,16 @@ impl Waker {
     /// Wakes the driver now, or keeps it from its next sleep. Any thread.
     pub fn wake(&self) {
         match &self.0 {
-            Bell::Kernel(fd) => fd.ring(),
+            Bell::Kernel { eventfd, .. } => eventfd.ring(),
             Bell::Simulated(flag) => flag.store(true, Ordering::Release),
+        }
+    }
+
+    /// The descriptor of the ring that is to be woken, for a message from another.
+    pub(super) fn ring(&self) -> Option<i32> {
+        match &self.0 {
+            Bell::Kernel { ring, .. } => *ring,
+            Bell::Simulated(_) => None,
         }
     }
 
@@ -56,11 +68,18 @@ impl EventFd {
         let _ = rustix::io::read(&*self.0, &mut count[..]);
     }
 
+    #[cfg(test)]
+    pub(super) fn is_rung(&self) -> bool {
+        let mut fds = [rustix::event::PollFd::new(&*self.0, rustix::event::PollFlags::IN)];
+        let none = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::event::poll(&mut fds, Some(&none)).is_ok_and(|ready| ready == 1)
+    }
+
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 
-    pub(super) fn waker(&self) -> Waker {
-        Waker(Bell::Kernel(self.clone()))
+    pub(super) fn waker(&self, ring: Option<i32>) -> Waker {
+        Waker(Bell::Kernel { eventfd: self.clone(), ring })
     }
 }

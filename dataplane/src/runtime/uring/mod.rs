@@ -12,6 +12,7 @@
 //! connection until their completion is reaped; a driver dropped before that leaks them.
 #![allow(unsafe_code)]
 
+mod bells;
 mod buffers;
 mod ring;
 
@@ -27,6 +28,7 @@ use super::{
     ConnKey, Driver, DriverKind, Event, ListenerId, Loan, Payload, RECEIVE_BUFFER_BYTES,
     RECEIVE_BUFFERS, SEND_CHUNK_BYTES, Socket, Wait, Waker, clock,
 };
+use bells::Bells;
 use buffers::BufferRing;
 use ring::Ring;
 use shards::time::Nanos;
@@ -47,6 +49,10 @@ enum Op {
     Send,
     Cancel,
     Wake,
+    /// A message to another ring.
+    Ring,
+    /// A message from another ring.
+    Rung,
 }
 
 impl Op {
@@ -60,7 +66,9 @@ impl Op {
             1 => Self::Receive,
             2 => Self::Send,
             3 => Self::Cancel,
-            _ => Self::Wake,
+            4 => Self::Wake,
+            5 => Self::Ring,
+            _ => Self::Rung,
         };
         let generation = (token >> 32) as u32 & (GENERATIONS - 1);
         (op, ConnKey { index: token as u32, generation })
@@ -120,6 +128,7 @@ pub struct Uring {
     completions: Vec<cqueue::Entry>,
     waker: EventFd,
     wake_armed: bool,
+    bells: Bells,
     in_flight: usize,
 }
 
@@ -146,6 +155,7 @@ impl Uring {
             completions: Vec::new(),
             waker: EventFd::new()?,
             wake_armed: false,
+            bells: Bells::default(),
             in_flight: 0,
         })
     }
@@ -238,6 +248,8 @@ impl Uring {
                 self.wake_armed = cqueue::more(cqe.flags());
                 events.push(Event::Woken);
             }
+            Op::Ring => self.bells.refused(key.index), // success is not reported
+            Op::Rung => events.push(Event::Woken),
         }
     }
 
@@ -509,7 +521,14 @@ impl Driver for Uring {
     }
 
     fn waker(&self) -> Waker {
-        self.waker.waker()
+        self.waker.waker(Some(self.ring.number()))
+    }
+
+    fn wake(&mut self, waker: &Waker) {
+        let token = Op::Rung.token(ConnKey { index: 0, generation: 0 });
+        if let Some((entry, number)) = self.bells.ring(waker, token) {
+            self.push(entry, Op::Ring, ConnKey { index: number, generation: 0 });
+        }
     }
 
     fn unreceived(&self, key: ConnKey) -> usize {

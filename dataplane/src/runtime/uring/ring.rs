@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::os::fd::AsRawFd;
 
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
@@ -47,6 +48,7 @@ impl Ring {
             opcode::SendMsg::CODE,
             opcode::AsyncCancel::CODE,
             opcode::PollAdd::CODE,
+            opcode::MsgRingData::CODE,
         ];
         let params = ring.params();
         if !needed.iter().all(|code| probe.is_supported(*code))
@@ -60,6 +62,11 @@ impl Ring {
 
     pub(super) fn submitter(&self) -> io_uring::Submitter<'_> {
         self.ring.submitter()
+    }
+
+    /// The number of its descriptor, by which other rings send messages to it.
+    pub(super) fn number(&self) -> i32 {
+        self.ring.as_raw_fd()
     }
 
     /// Queues a request.
