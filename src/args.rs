@@ -42,10 +42,10 @@ pub(crate) struct ServeOptions {
     /// How to talk to the kernel.
     #[arg(long, value_enum, default_value_t = DriverChoice::Auto)]
     pub(crate) driver: DriverChoice,
-    /// Shards, one thread each; by default one, or as many as --cpus has cores.
+    /// Shards, one thread each; by default one on each core that this process may use.
     #[arg(long, value_name = "N")]
     pub(crate) shards: Option<u16>,
-    /// Cores for the shards, as in 0,2-3; by default the first ones allowed.
+    /// Cores for the shards, as in 0,2-3; by default all that are allowed.
     #[arg(long, value_name = "LIST", value_parser = parse_cpus)]
     pub(crate) cpus: Option<CpuList>,
     /// Memory for keys and values, as in 512mb or 4gb; 0 for no limit.
@@ -74,7 +74,7 @@ pub(crate) enum DriverChoice {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CpuList(pub(crate) Vec<usize>);
 
-fn parse_cpus(text: &str) -> Result<CpuList, String> {
+pub(crate) fn parse_cpus(text: &str) -> Result<CpuList, String> {
     let wrong = || format!("expected core numbers and ranges, as in 0,2-3, not '{text}'");
     let mut cpus = Vec::new();
     for part in text.split(',') {

@@ -1,11 +1,13 @@
 //! Which cores the shards run on, and how many there are.
 
+use std::num::NonZero;
+
 use core_affinity::CoreId;
 use shards::partition::MAX_SHARDS;
 
-use crate::args::ServeOptions;
+use crate::args::{ServeOptions, parse_cpus};
 
-/// One core a shard: by default those of `--cpus`, or one.
+/// One core a shard: those of `--cpus`, or all that this process may use and has time for.
 ///
 /// # Errors
 /// One line that says what is wrong and what to do.
@@ -14,28 +16,84 @@ pub(crate) fn choose(options: &ServeOptions) -> Result<Vec<CoreId>, String> {
     if allowed.is_empty() && options.cpus.is_none() {
         return Err("the system does not tell which cores there are; use --cpus 0".into());
     }
+    let machine = Machine {
+        online: std::fs::read_to_string("/sys/devices/system/cpu/online")
+            .ok()
+            .and_then(|list| parse_cpus(list.trim()).ok())
+            .map_or(allowed.len(), |list| list.0.len()),
+        allowed: allowed.len(),
+        // Affinity and the control groups' quotas, whole cores.
+        time_for: std::thread::available_parallelism().map_or(allowed.len(), NonZero::get),
+    };
     let cores = match &options.cpus {
         None => allowed,
         Some(list) => listed(&list.0, &allowed)?,
     };
-    let shards = match options.shards {
-        Some(shards) => usize::from(shards),
-        None if options.cpus.is_some() => cores.len(),
-        None => 1,
-    };
-    if shards == 0 || shards > usize::from(MAX_SHARDS) {
-        return Err(format!("--shards {shards}: expected 1 to {MAX_SHARDS}"));
-    }
-    if shards > cores.len() {
-        tracing::warn!(
-            "{shards} shards share {} cores: each waits for the others; one a core is best",
-            cores.len()
-        );
-    }
-    if let Some(quota) = quota().filter(|quota| *quota < shards) {
-        tracing::warn!("{shards} shards, and the control group gives time for {quota} cores");
+    let listed = options.cpus.as_ref().map(|_| cores.len());
+    let (shards, remarks) = machine.shards(options.shards.map(usize::from), listed)?;
+    for remark in remarks {
+        match remark {
+            Remark::Choice(text) => tracing::info!("{text}"),
+            Remark::Doubt(text) => tracing::warn!("{text}"),
+        }
     }
     Ok((0..shards).map(|n| cores[n % cores.len()]).collect())
+}
+
+/// What the operator should know.
+#[derive(Debug)]
+enum Remark {
+    /// Why there are so many.
+    Choice(String),
+    /// That what was asked for is not wise.
+    Doubt(String),
+}
+
+/// Cores, by who gives them.
+#[derive(Clone, Copy, Debug)]
+struct Machine {
+    online: usize,
+    allowed: usize,
+    time_for: usize,
+}
+
+impl Machine {
+    /// How many shards to run, and what to say about it. `asked` is
+    /// `--shards`, `listed` the number of cores in `--cpus`.
+    fn shards(
+        self,
+        asked: Option<usize>,
+        listed: Option<usize>,
+    ) -> Result<(usize, Vec<Remark>), String> {
+        let most = usize::from(MAX_SHARDS);
+        let Self { online, allowed, time_for } = self;
+        let cores = listed.unwrap_or(allowed);
+        let own_choice = if listed.is_some() { cores } else { cores.min(time_for) };
+        let shards = asked.unwrap_or(own_choice.min(most));
+        if shards == 0 || shards > most {
+            return Err(format!("--shards {shards}: expected 1 to {most}"));
+        }
+        let mut remarks = Vec::new();
+        if asked.is_none() && listed.is_none() && shards < online {
+            let why = match () {
+                () if time_for < allowed => {
+                    format!("the control group gives time for {time_for}")
+                }
+                () if allowed < online => format!("this process may use {allowed}"),
+                () => format!("a node has at most {most} shards"),
+            };
+            remarks.push(Remark::Choice(format!("{online} cores, {shards} with a shard: {why}")));
+        } else if time_for < cores && shards > time_for {
+            let quota =
+                format!("{shards} shards, and the control group gives time for {time_for} cores");
+            remarks.push(Remark::Doubt(quota));
+        }
+        if shards > cores {
+            let crowd = "each waits for the others; one a core is best";
+            remarks.push(Remark::Doubt(format!("{shards} shards share {cores} cores: {crowd}")));
+        }
+        Ok((shards, remarks))
+    }
 }
 
 fn listed(wanted: &[usize], allowed: &[CoreId]) -> Result<Vec<CoreId>, String> {
@@ -51,20 +109,30 @@ fn listed(wanted: &[usize], allowed: &[CoreId]) -> Result<Vec<CoreId>, String> {
         .collect()
 }
 
-/// Whole cores of processor time that the control group allows, at least one (cgroup v2
-/// `cpu.max`, v1 `cpu.cfs_quota_us`); none where it sets no limit.
-fn quota() -> Option<usize> {
-    let read = |path: &str| std::fs::read_to_string(path).ok();
-    let (quota, period) = match read("/sys/fs/cgroup/cpu.max") {
-        Some(text) => {
-            let (quota, period) = text.trim().split_once(' ')?;
-            (quota.parse::<u64>().ok()?, period.parse::<u64>().ok()?)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_shards_as_cores_unless_told_or_held_back() {
+        let machine = |online, allowed, time_for| Machine { online, allowed, time_for };
+        for (machine, asked, listed, shards, said) in [
+            (machine(4, 4, 4), None, None, 4, ""),
+            (machine(4, 2, 2), None, None, 2, "may use 2"),
+            (machine(4, 4, 1), None, None, 1, "control group gives time for 1"),
+            (machine(4, 4, 1), Some(2), None, 2, "control group gives time for 1"),
+            (machine(4, 4, 1), None, Some(3), 3, "control group gives time for 1"),
+            (machine(4, 4, 4), Some(1), None, 1, ""),
+            (machine(4, 4, 4), Some(6), None, 6, "6 shards share 4 cores"),
+            (machine(4, 4, 4), Some(3), Some(2), 3, "3 shards share 2 cores"),
+            (machine(4, 4, 4), None, Some(2), 2, ""),
+            (machine(4096, 4096, 4096), None, None, MAX_SHARDS.into(), "at most"),
+        ] {
+            let (chosen, remarks) = machine.shards(asked, listed).unwrap();
+            assert_eq!(chosen, shards, "{machine:?} {asked:?} {listed:?}");
+            assert_eq!(remarks.is_empty(), said.is_empty(), "{remarks:?}");
+            assert!(format!("{remarks:?}").contains(said), "{remarks:?}");
         }
-        None => {
-            let quota = read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")?;
-            let period = read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")?;
-            (quota.trim().parse().ok()?, period.trim().parse().ok()?)
-        }
-    };
-    Some((quota / period.max(1)).max(1) as usize)
+        assert!(machine(4, 4, 4).shards(Some(0), None).is_err());
+    }
 }

@@ -55,6 +55,22 @@ fn says_what_listens_where(driver: &str) {
     assert!(output.matches(&port).count() >= 2, "they name its port {port}:\n{output}");
 }
 
+/// Without `--shards` there is one on each core that the process may use, and fewer than the
+/// machine has are explained.
+fn as_many_shards_as_cores(driver: &str) {
+    let status = fs::read_to_string("/proc/self/status").expect("the test's own status");
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let allowed = allowed.expect("a list of cores").trim();
+    let first: String = allowed.chars().take_while(char::is_ascii_digit).collect();
+    let cores = Some(first.clone());
+    let node = Node::start_with(Options { cores, ..Options::driver(driver) });
+    let said = node.output();
+    assert!(said.contains(&format!("one shard on core {first}")), "{said}");
+    let online = fs::read_to_string("/sys/devices/system/cpu/online").expect("cores");
+    let explained = said.contains("this process may use 1");
+    assert_eq!(explained, online.trim() != first, "{said}");
+}
+
 fn a_port_that_is_taken(driver: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let addr = listener.local_addr().expect("an address").to_string();
@@ -189,6 +205,7 @@ fn help_and_version() {
 
 on_each_driver!(
     says_what_listens_where,
+    as_many_shards_as_cores,
     a_port_that_is_taken,
     an_address_of_another_machine,
     open_to_the_world_without_a_password,

@@ -26,6 +26,8 @@ pub struct Options {
     pub args: Vec<String>,
     /// Shell `ulimit` options, such as `-n 64`; several are separated by `;`.
     pub ulimit: Option<String>,
+    /// Runs it on these cores, as for taskset, and leaves the number of shards to it.
+    pub cores: Option<String>,
     /// Starts it under a filter that answers EPERM to io_uring's system calls.
     pub forbid_uring: bool,
     /// Runs it as this user and group.
@@ -229,9 +231,14 @@ pub fn public_copy(dir: &Path) -> io::Result<PathBuf> {
 
 fn spawn(options: &Options, dir: &Path) -> io::Result<Child> {
     let program = if options.user.is_some() { public_copy(dir)? } else { binary() };
-    let mut command = match &options.ulimit {
-        None => Command::new(&program),
-        Some(limits) => {
+    let mut command = match (&options.ulimit, &options.cores) {
+        (None, None) => Command::new(&program),
+        (None, Some(cores)) => {
+            let mut taskset = Command::new("taskset");
+            taskset.args(["-c", cores]).arg(&program);
+            taskset
+        }
+        (Some(limits), _) => {
             let set: String =
                 limits.split(';').map(|limit| format!("ulimit {} && ", limit.trim())).collect();
             let mut shell = Command::new("bash");
@@ -245,7 +252,7 @@ fn spawn(options: &Options, dir: &Path) -> io::Result<Child> {
             command.args([flag, "127.0.0.1:0"]);
         }
     }
-    if !options.args.iter().any(|arg| arg == "--shards") {
+    if options.cores.is_none() && !options.args.iter().any(|arg| arg == "--shards") {
         command.args(["--shards", &shards()]);
     }
     if let Some(driver) = &options.driver {
