@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     let cli = args::Cli::parse();
     let log = logging::start(std::io::stderr().is_terminal());
     let args::Command::Serve(options) = cli.command();
-    let ended = serve::run(options);
+    let ended = serve::run(options, &log);
     drop(log);
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use controlplane::admin;
 use core_affinity::CoreId;
+use dataplane::bridge::Dock;
 use dataplane::cache_server::{CacheServer, Control, Setup};
 use dataplane::mesh::port::{Ends, PARCELS};
 use dataplane::net;
@@ -21,6 +22,7 @@ use shards::time::Nanos;
 
 use crate::args::{DriverChoice, ServeOptions};
 use crate::cores;
+use crate::logging::{self, Log};
 use crate::metrics::NodeView;
 use crate::signals;
 
@@ -33,7 +35,7 @@ const FEWEST_CLIENTS: u64 = 32;
 ///
 /// # Errors
 /// One line that says what is wrong and what to do.
-pub(crate) fn run(options: ServeOptions) -> Result<(), String> {
+pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     let settings = settings(&options)?;
     refuse_open_doors(&options, &settings)?;
     let cores = cores::choose(&options)?;
@@ -63,7 +65,8 @@ pub(crate) fn run(options: ServeOptions) -> Result<(), String> {
         control: control.clone(),
         spin: Nanos(u64::from(options.spin) * 1_000),
     });
-    let started = start_shards(wish(options.driver), setups, &cores)?;
+    let (docks, _bridge) = log.bridge(cores.len())?;
+    let started = start_shards(wish(options.driver), setups.zip(docks), &cores)?;
     let wakers: Vec<Waker> = started.shards.iter().map(|shard| shard.waker.clone()).collect();
     let view = NodeView { node: node.clone(), wakers: wakers.clone(), driver: started.choice.kind };
     admin::spawn(admin, Arc::new(view)).map_err(|e| format!("cannot serve the admin port: {e}"))?;
@@ -97,17 +100,20 @@ struct Running {
 /// the kernel refuses it to them.
 fn start_shards(
     wish: Wish,
-    setups: impl Iterator<Item = Setup>,
+    setups: impl Iterator<Item = (Setup, Dock<logging::Message>)>,
     cores: &[CoreId],
 ) -> Result<Running, String> {
     let mut shards = Vec::new();
     let mut chosen: Option<Choice> = None;
-    for (n, (setup, core)) in setups.zip(cores).enumerate() {
+    for (n, ((setup, dock), core)) in setups.zip(cores).enumerate() {
         let (core, wish) = (*core, chosen.as_ref().map_or(wish, |first| follow(wish, first)));
         let (started, start) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name(format!("shard-{n}"))
-            .spawn(move || serve(wish, setup, core, &started))
+            .spawn(move || {
+                logging::over(dock);
+                serve(wish, setup, core, &started)
+            })
             .map_err(|error| format!("cannot start a thread: {error}"))?;
         let (waker, choice) = start.recv().map_err(|_| failed())??;
         if wish == Wish::Auto && choice.kind == DriverKind::Epoll {

@@ -1,5 +1,6 @@
 //! What touches sockets and disks: the event loop of a shard, the codecs, the servers.
 
+pub mod bridge;
 pub mod cache_server;
 pub mod mesh;
 pub mod net;

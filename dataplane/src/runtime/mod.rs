@@ -28,6 +28,7 @@ use shards::time::{Nanos, Now};
 pub use choose::{Choice, DriverKind};
 pub use payload::Payload;
 pub use socket::Socket;
+pub(crate) use waker::EventFd;
 pub use waker::Waker;
 
 /// Bytes of one receive buffer. Measured: 4 to 64 KiB halves the CPU of long bodies, and

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 /// A handle to wake one driver. Clones ring the same bell.
 #[derive(Clone, Debug)]
@@ -47,32 +47,39 @@ impl Waker {
     }
 }
 
-/// The bell of a driver that waits in the kernel.
+/// The bell of a thread that waits in the kernel.
 #[derive(Clone, Debug)]
-pub(super) struct EventFd(Arc<OwnedFd>);
+pub(crate) struct EventFd(Arc<OwnedFd>);
 
 impl EventFd {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self(Arc::new(fd)))
     }
 
-    fn ring(&self) {
+    pub(crate) fn ring(&self) {
         // A full counter (EAGAIN) means that it is rung already.
         let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
     }
 
-    /// Takes the ring back; the driver's thread.
-    pub(super) fn clear(&self) {
+    /// Sleeps until it is rung.
+    pub(crate) fn wait(&self) {
+        let mut fds = [PollFd::new(&*self.0, PollFlags::IN)];
+        // An interruption is a wake-up like any other.
+        let _ = poll(&mut fds, None);
+    }
+
+    /// Takes the ring back; the owner's thread.
+    pub(crate) fn clear(&self) {
         let mut count = [0u8; 8];
         let _ = rustix::io::read(&*self.0, &mut count[..]);
     }
 
     #[cfg(test)]
     pub(super) fn is_rung(&self) -> bool {
-        let mut fds = [rustix::event::PollFd::new(&*self.0, rustix::event::PollFlags::IN)];
+        let mut fds = [PollFd::new(&*self.0, PollFlags::IN)];
         let none = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
-        rustix::event::poll(&mut fds, Some(&none)).is_ok_and(|ready| ready == 1)
+        poll(&mut fds, Some(&none)).is_ok_and(|ready| ready == 1)
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
