@@ -34,7 +34,7 @@ fn refused(command: &mut Command) -> String {
 fn serve(driver: &str, args: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.arg("serve").args(["--driver", driver]);
-    for flag in ["--resp", "--admin"] {
+    for flag in ["--resp", "--admin", "--cluster"] {
         if !args.contains(&flag) {
             command.args([flag, "127.0.0.1:0"]);
         }
