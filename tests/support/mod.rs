@@ -12,6 +12,7 @@ pub mod format;
 pub mod http;
 pub mod node;
 pub mod peer;
+pub mod peer_cluster;
 pub mod resp;
 pub mod rng;
 pub mod tools;
