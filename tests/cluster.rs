@@ -282,6 +282,26 @@ fn its_clients_are_the_nodes(driver: &str) {
     }
 }
 
+/// A client is told the address under which it has reached the node.
+fn addresses_are_those_reached(driver: &str) {
+    let password = Some("secret".to_owned());
+    let options = Options { password, ..Options::driver(driver) };
+    let options = options.arg("--shards").arg("2").arg("--cluster").arg("0.0.0.0:0");
+    let node = Node::start_with(options);
+    for ip in ["127.0.0.1", "127.0.0.2"] {
+        let ports: Vec<u16> = node.cluster.iter().map(SocketAddr::port).collect();
+        let mut client = Client::connect(SocketAddr::new(ip.parse().expect("an ip"), ports[0]));
+        client.call("AUTH secret");
+        let told: Vec<_> = slots(&mut client).into_iter().map(|range| (range.2, range.3)).collect();
+        assert_eq!(told, [(ip.to_owned(), ports[0]), (ip.to_owned(), ports[1])]);
+        let key = (0..).map(|n| format!("k{n}")).find(|key| home(2, key) == 1).expect("endless");
+        let moved = client.command(&["GET", &key]).text();
+        assert!(moved.ends_with(&format!(" {ip}:{}", ports[1])), "{moved}");
+        let nodes = client.call("CLUSTER NODES").text();
+        assert_eq!(nodes.matches(&format!(" {ip}:")).count(), 2, "{nodes}");
+    }
+}
+
 fn a_password_guards_it_too(driver: &str) {
     let password = Some("secret".to_owned());
     let node = Node::start_with(Options { password, ..Options::driver(driver) });
@@ -324,6 +344,7 @@ on_each_driver!(
     a_slot_with_many_keys,
     which_face_it_is,
     its_clients_are_the_nodes,
+    addresses_are_those_reached,
     a_password_guards_it_too,
     ending_finishes_what_is_under_way,
 );

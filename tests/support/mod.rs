@@ -15,6 +15,7 @@ pub mod peer;
 pub mod peer_cluster;
 pub mod resp;
 pub mod rng;
+pub mod scripts;
 pub mod tools;
 
 pub use client::Client;

@@ -32,6 +32,8 @@ pub struct Options {
     pub user: Option<u32>,
     /// Password, given by file.
     pub password: Option<String>,
+    /// Leaves the cluster's ports as they are by default.
+    pub default_cluster: bool,
 }
 
 impl Options {
@@ -268,7 +270,8 @@ fn spawn(options: &Options, dir: &Path) -> io::Result<Child> {
     };
     command.arg("serve");
     for flag in ["--resp", "--admin", "--cluster"] {
-        if !options.args.iter().any(|arg| arg == flag) {
+        let default = flag == "--cluster" && options.default_cluster;
+        if !default && !options.args.iter().any(|arg| arg == flag) {
             command.args([flag, "127.0.0.1:0"]);
         }
     }
