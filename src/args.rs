@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use shards::settings::parse_bytes;
 
+use crate::cluster;
+
 /// A thread-per-core data plane. This version is a cache that speaks Redis' protocol.
 #[derive(Debug, Parser)]
 #[command(name = "corelane", version)]
@@ -36,6 +38,10 @@ pub(crate) struct ServeOptions {
     /// Where Redis clients connect; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:6379")]
     pub(crate) resp: SocketAddr,
+    /// Where clients of a cluster connect: the first shard's port, which the others' follow;
+    /// `off` for none. By default 127.0.0.1:7000, or none where those ports are taken.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) cluster: Option<cluster::Wish>,
     /// Where health checks and metrics are.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
     pub(crate) admin: SocketAddr,

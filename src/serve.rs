@@ -21,6 +21,7 @@ use shards::settings::Settings;
 use shards::time::Nanos;
 
 use crate::args::{DriverChoice, ServeOptions};
+use crate::cluster::{self, Cluster};
 use crate::cores;
 use crate::logging::{self, Log};
 use crate::metrics::NodeView;
@@ -43,19 +44,25 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     let resp_address = address_of(&resp)?;
     let admin = net::listen_on(options.admin).map_err(|why| format!("--admin: {why}"))?;
     let admin_address = address_of(&admin)?;
+    // Last, so that the default ports of this are nobody's whom the user has named.
+    let cluster = Cluster::open(options.cluster, cores.len() as u16)?;
     let settings =
         Settings { port: resp_address.port(), bind: resp_address.ip().to_string(), ..settings };
     let clients = settings.maxclients;
     let seed = u64::from_ne_bytes(random()?);
-    let facts = NodeFacts { shards: cores.len() as u16, ..facts(resp_address.port())? };
+    let nodes = cluster.nodes()?.into();
+    let facts =
+        NodeFacts { shards: cores.len() as u16, cluster: nodes, ..facts(resp_address.port())? };
     let node: Arc<[Arc<Control>]> = cores.iter().map(|_| Arc::default()).collect();
     let mut listener = Some(OwnedFd::from(resp));
+    let mut cluster_listeners = cluster.listeners.into_iter();
     let mut ends = Ends::between(facts.shards, PARCELS).into_iter();
     let several = cores.len() > 1;
     let budget = Arc::new(Budget::new(facts.shards));
     let published = publication(settings);
     let setups = node.iter().map(|control| Setup {
         listener: listener.take(),
+        cluster: cluster_listeners.next().map(OwnedFd::from),
         mesh: ends.next().filter(|_| several),
         budget: budget.clone(),
         node: node.clone(),
@@ -71,7 +78,16 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     let view = NodeView { node: node.clone(), wakers: wakers.clone(), driver: started.choice.kind };
     admin::spawn(admin, Arc::new(view)).map_err(|e| format!("cannot serve the admin port: {e}"))?;
     signals::spawn(node, wakers)?;
-    announce(resp_address, admin_address, &started.choice, &cores, clients);
+    if let Some(why) = &cluster.missing {
+        tracing::warn!("no cluster ports: {why}");
+    }
+    let listening = Listening {
+        resp: resp_address,
+        cluster: &cluster.addresses,
+        missing: cluster.missing.as_deref(),
+        admin: admin_address,
+    };
+    announce(&listening, &started.choice, &cores, clients);
     let mut outcome = Ok(());
     for shard in started.shards {
         let ended = shard.thread.join().map_err(|_| failed())?;
@@ -220,6 +236,16 @@ fn refuse_open_doors(options: &ServeOptions, settings: &Settings) -> Result<(), 
             options.resp
         ));
     }
+    let cluster = match options.cluster {
+        Some(cluster::Wish::At(address)) => address,
+        Some(cluster::Wish::Off) | None => cluster::DEFAULT,
+    };
+    if !cluster.ip().is_loopback() && settings.requirepass.is_empty() {
+        return Err(format!(
+            "--cluster {cluster}: open to the network without a password; add \
+             --requirepass-file or listen on 127.0.0.1"
+        ));
+    }
     if !options.admin.ip().is_loopback() {
         return Err(format!(
             "--admin {}: the admin port has no authentication in this version; listen on 127.0.0.1",
@@ -237,7 +263,7 @@ fn wish(choice: DriverChoice) -> Wish {
     }
 }
 
-fn address_of(listener: &std::net::TcpListener) -> Result<SocketAddr, String> {
+pub(crate) fn address_of(listener: &std::net::TcpListener) -> Result<SocketAddr, String> {
     listener.local_addr().map_err(|error| format!("a listener has no address: {error}"))
 }
 
@@ -248,8 +274,13 @@ fn random<const N: usize>() -> Result<[u8; N], String> {
     Ok(bytes)
 }
 
-fn facts(port: u16) -> Result<NodeFacts, String> {
+/// Forty hexadecimal digits.
+pub(crate) fn random_hex() -> Result<String, String> {
     let id: [u8; 20] = random()?;
+    Ok(id.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn facts(port: u16) -> Result<NodeFacts, String> {
     let system = rustix::system::uname();
     let part = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -258,7 +289,7 @@ fn facts(port: u16) -> Result<NodeFacts, String> {
         driver: "",
         port,
         pid: std::process::id(),
-        run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
+        run_id: random_hex()?,
         started: since_1970.as_secs(),
         executable: std::env::current_exe()
             .map_or_else(|_| String::new(), |p| p.display().to_string()),
@@ -269,10 +300,20 @@ fn facts(port: u16) -> Result<NodeFacts, String> {
             part(system.machine())
         ),
         shards: 1,
+        cluster: Arc::default(),
     })
 }
 
-fn announce(resp: SocketAddr, admin: SocketAddr, choice: &Choice, cores: &[CoreId], clients: u32) {
+/// What the first lines name.
+struct Listening<'a> {
+    resp: SocketAddr,
+    cluster: &'a [SocketAddr],
+    missing: Option<&'a str>,
+    admin: SocketAddr,
+}
+
+fn announce(listening: &Listening<'_>, choice: &Choice, cores: &[CoreId], clients: u32) {
+    let Listening { resp, cluster, missing, admin } = *listening;
     let port = resp.port();
     let version = env!("CARGO_PKG_VERSION");
     match cores {
@@ -283,12 +324,21 @@ fn announce(resp: SocketAddr, admin: SocketAddr, choice: &Choice, cores: &[CoreI
         }
     }
     println!("resp listening on {resp} (driver {}: {})", choice.kind, choice.reason);
+    if !cluster.is_empty() {
+        println!("cluster listening on {}, a port for each shard", cluster::described(cluster));
+    }
+    if let Some(why) = missing {
+        println!("no cluster ports: {why} with --cluster");
+    }
     println!("admin listening on http://{admin}");
     if clients < Settings::default().maxclients {
         println!("at most {clients} clients, for want of open files; raise `ulimit -n` for more");
     }
     println!("try:  redis-cli -p {port} set greeting hello");
     println!("      redis-benchmark -p {port} -t get,set -q");
+    if let Some(first) = cluster.first() {
+        println!("      redis-cli -c -p {} set greeting hello", first.port());
+    }
     println!("      curl -s http://{admin}/metrics | head");
     println!("ready");
 }

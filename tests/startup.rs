@@ -5,14 +5,14 @@
 mod support;
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use support::node::{binary, fresh_dir, public_copy};
-use support::{Node, Options, tools};
+use support::{Client, Node, Options, eventually, tools};
 
 /// An unprivileged user and group: Debian's `nobody`.
 const NOBODY: u32 = 65_534;
@@ -34,7 +34,7 @@ fn refused(command: &mut Command) -> String {
 fn serve(driver: &str, args: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.arg("serve").args(["--driver", driver]);
-    for flag in ["--resp", "--admin"] {
+    for flag in ["--resp", "--admin", "--cluster"] {
         if !args.contains(&flag) {
             command.args([flag, "127.0.0.1:0"]);
         }
@@ -81,6 +81,95 @@ fn a_port_that_is_taken(driver: &str) {
     }
 }
 
+/// Runs a test of this file in a network of its own, where all ports are free.
+fn alone(test: &str) {
+    const LOOPBACK_UP: &str = "import fcntl, socket, struct\n\
+        interface = struct.pack('16sH14s', b'lo', 0x41, b'') # IFF_UP, IFF_RUNNING\n\
+        fcntl.ioctl(socket.socket(), 0x8914, interface) # SIOCSIFFLAGS";
+    let mut command = Command::new("unshare");
+    command.args([
+        "--net",
+        "bash",
+        "-c",
+        "\"$0\" -c \"$1\" && exec \"$2\" --ignored --exact \"$3\"",
+    ]);
+    command.arg(tools::python()).arg(LOOPBACK_UP);
+    command.arg(std::env::current_exe().expect("this program")).arg(test);
+    let text = tools::must(&mut command, Duration::from_secs(60));
+    assert!(text.contains("test result: ok. 1 passed"), "{text}");
+}
+
+fn the_clusters_default_ports(driver: &str) {
+    alone(&format!("in_a_network_of_its_own::{driver}"));
+}
+
+mod in_a_network_of_its_own {
+    #[test]
+    #[ignore = "takes fixed ports; the_clusters_default_ports runs it"]
+    fn uring() {
+        super::default_ports("uring");
+    }
+
+    #[test]
+    #[ignore = "takes fixed ports; the_clusters_default_ports runs it"]
+    fn epoll() {
+        super::default_ports("epoll");
+    }
+}
+
+fn with_default_cluster(driver: &str) -> Node {
+    let options = Options::driver(driver).arg("--shards").arg("2");
+    Node::start_with(Options { default_cluster: true, ..options })
+}
+
+/// Without a word about them, the cluster's ports are opened all or not at all, and the node
+/// says which.
+fn default_ports(driver: &str) {
+    let [first, second] = [7000, 7001].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let node = with_default_cluster(driver);
+    let line = "cluster listening on 127.0.0.1:7000-7001, a port for each shard";
+    assert!(node.output().lines().any(|l| l == line), "{}", node.output());
+    assert_eq!(node.cluster, [first, second]);
+    assert_eq!(node.cluster_client(1).call("PING").text(), "PONG");
+    drop(node);
+
+    // A ring gives its port back a little after its process has ended.
+    let mut taken = None;
+    eventually("the port is free again", Duration::from_secs(5), || {
+        taken = TcpListener::bind(second).ok();
+        taken.is_some()
+    });
+    let node = with_default_cluster(driver);
+    let output = node.output();
+    let line = output.lines().find(|line| line.starts_with("no cluster ports: "));
+    let line = line.unwrap_or_else(|| panic!("it says so:\n{output}"));
+    assert!(line.contains("127.0.0.1:7001") && line.contains("in use"), "{line}");
+    assert!(line.contains("--cluster"), "what to do: {line}");
+    assert!(output.contains("WARN no cluster ports"), "and in the log:\n{output}");
+    assert!(node.cluster.is_empty());
+    assert!(Client::try_connect(first).is_err(), "none, not some");
+    let told = node.client().call("CLUSTER SLOTS").text();
+    assert_eq!(told, "ERR This instance has cluster support disabled");
+}
+
+fn no_cluster_on_request(driver: &str) {
+    let node = Node::start_with(Options::driver(driver).arg("--cluster").arg("off"));
+    assert!(!node.output().contains("cluster"), "{}", node.output());
+    assert!(node.cluster.is_empty());
+    assert_eq!(node.info("cluster_enabled"), "0");
+}
+
+/// Ports that were asked for by name and cannot be had: no node.
+fn cluster_ports_by_name(driver: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let addr = listener.local_addr().expect("an address");
+    let below = SocketAddr::new(addr.ip(), addr.port() - 1).to_string();
+    let line = refused(&mut serve(driver, &["--cluster", &below, "--shards", "2"]));
+    assert!(line.contains("--cluster") && line.contains("in use"), "{line}");
+    let line = refused(&mut serve(driver, &["--cluster", "127.0.0.1:65535", "--shards", "2"]));
+    assert!(line.contains("--cluster") && line.contains("65535"), "{line}");
+}
+
 fn an_address_of_another_machine(driver: &str) {
     let line = refused(&mut serve(driver, &["--admin", "192.0.2.1:0"]));
     assert!(line.contains("192.0.2.1"), "{line}");
@@ -90,6 +179,8 @@ fn an_address_of_another_machine(driver: &str) {
 fn open_to_the_world_without_a_password(driver: &str) {
     let line = refused(&mut serve(driver, &["--resp", "0.0.0.0:0"]));
     assert!(line.contains("--requirepass-file"), "{line}");
+    let line = refused(&mut serve(driver, &["--cluster", "0.0.0.0:0"]));
+    assert!(line.contains("--cluster") && line.contains("--requirepass-file"), "{line}");
     let line = refused(&mut serve(driver, &["--admin", "0.0.0.0:0"]));
     assert!(line.contains("0.0.0.0") || line.contains("loopback"), "{line}");
 }
@@ -165,6 +256,8 @@ fn flags_that_make_no_sense(driver: &str) {
     for (args, named) in [
         (["--resp", "nonsense"], "nonsense"),
         (["--admin", "127.0.0.1:99999"], "127.0.0.1:99999"),
+        (["--cluster", "nonsense"], "nonsense"),
+        (["--cluster", "127.0.0.1"], "127.0.0.1"),
         (["--maxmemory", "lots"], "lots"),
         (["--cpus", "4096"], "4096"),
         (["--cpus", "x"], "x"),
@@ -207,6 +300,9 @@ on_each_driver!(
     says_what_listens_where,
     as_many_shards_as_cores,
     a_port_that_is_taken,
+    the_clusters_default_ports,
+    no_cluster_on_request,
+    cluster_ports_by_name,
     an_address_of_another_machine,
     open_to_the_world_without_a_password,
     no_permission,

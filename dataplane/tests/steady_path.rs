@@ -78,6 +78,7 @@ fn facts() -> NodeFacts {
         executable: String::new(),
         os: String::new(),
         shards: 1,
+        cluster: Arc::default(),
     }
 }
 
@@ -105,6 +106,7 @@ impl Server {
         let control = Arc::new(Control::default());
         let setup = Setup {
             listener: Some(OwnedFd::from(listener)),
+            cluster: None,
             mesh: None,
             budget: Arc::new(shards::budget::Budget::new(1)),
             node: Arc::from([control.clone()]),

@@ -55,6 +55,7 @@ fn alone() -> Alone {
         executable: String::new(),
         os: String::new(),
         shards: 1,
+        cluster: Arc::default(),
     };
     Alone { facts, settings: Settings::default() }
 }

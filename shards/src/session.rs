@@ -25,6 +25,16 @@ pub enum ReplyMode {
     Skip,
 }
 
+/// As what the node answers a client; the port that it has connected to says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Face {
+    /// One server with all keys.
+    #[default]
+    Standalone,
+    /// A node of a cluster: this shard's slots, database 0, redirections for the rest.
+    Cluster,
+}
+
 /// Commands queued between MULTI and EXEC.
 #[derive(Debug, Default)]
 pub struct Transaction {
@@ -48,6 +58,8 @@ impl Transaction {
 pub struct Session {
     /// `CLIENT ID`.
     pub id: ClientId,
+    /// As what the node answers it.
+    pub face: Face,
     /// The selected database.
     pub db: DbId,
     /// The protocol its replies use.
@@ -70,6 +82,8 @@ pub struct Session {
     pub no_evict: bool,
     /// `CLIENT NO-TOUCH`.
     pub no_touch: bool,
+    /// `READONLY`.
+    pub readonly: bool,
     /// Peer's address, where it has one.
     pub peer: Option<SocketAddr>,
     /// Own address.
@@ -91,6 +105,7 @@ impl Session {
     pub fn new(id: ClientId, authenticated: bool, now: Now) -> Self {
         Self {
             id,
+            face: Face::Standalone,
             db: DbId(0),
             protocol: Protocol::Resp2,
             name: Box::default(),
@@ -102,6 +117,7 @@ impl Session {
             replies: ReplyMode::On,
             no_evict: false,
             no_touch: false,
+            readonly: false,
             peer: None,
             local: None,
             created: now,
@@ -121,6 +137,7 @@ impl Session {
     pub fn stand_in(&mut self, client: ClientId, protocol: Protocol, db: DbId, no_touch: bool) {
         debug_assert!(self.is_guest, "a client is nobody's stand-in");
         (self.id, self.protocol, self.db, self.no_touch) = (client, protocol, db, no_touch);
+        self.face = Face::Standalone;
         self.watched.clear();
     }
 

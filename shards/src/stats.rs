@@ -66,6 +66,8 @@ macro_rules! shard_stats {
             pub calls: CommandCounts,
             /// Calls of each command that ended in an error.
             pub failed_calls: CommandCounts,
+            /// Error replies by their code.
+            pub error_codes: ErrorCounts,
         }
 
         impl ShardStats {
@@ -75,7 +77,8 @@ macro_rules! shard_stats {
                 $(copy.$name.set(self.$name.get());)*
                 let calls = self.calls.all().iter().zip(copy.calls.all());
                 let failed = self.failed_calls.all().iter().zip(copy.failed_calls.all());
-                calls.chain(failed).for_each(|(from, to)| to.set(from.get()));
+                let codes = self.error_codes.0.iter().zip(&copy.error_codes.0);
+                calls.chain(failed).chain(codes).for_each(|(from, to)| to.set(from.get()));
                 copy
             }
         }
@@ -106,6 +109,8 @@ shard_stats! {
     counter refused_pattern_size: "Commands refused because their pattern is too long.";
     counter refused_transaction_size: "Commands not queued because their transaction is too large.";
     counter refused_password: "Wrong passwords.";
+    counter redirected: "Commands of cluster clients whose key is another shard's (MOVED).";
+    counter refused_cross_slot: "Commands of cluster clients refused because their keys are in several slots (CROSSSLOT).";
     counter transactions_broken: "Transactions not executed because a watched key had changed.";
     gauge keys: "Keys held.";
     gauge expiring_keys: "Keys held that will expire.";
@@ -119,6 +124,33 @@ impl ShardStats {
     pub(crate) fn count_lookup(&self, hit: bool) {
         let counter = if hit { &self.keyspace_hits } else { &self.keyspace_misses };
         counter.add(1);
+    }
+
+    /// A client was told of an error.
+    pub(crate) fn count_error(&self, text: &str) {
+        self.errors.add(1);
+        let code = text.split(' ').next().unwrap_or("");
+        let number = ERROR_CODES.iter().position(|known| *known == code);
+        debug_assert!(number.is_some(), "{code} is not among the codes");
+        self.error_codes.0[number.unwrap_or(OTHER_ERRORS)].add(1);
+    }
+}
+
+/// The first words of error replies, as INFO errorstats shows them.
+pub const ERROR_CODES: [&str; 8] =
+    ["CROSSSLOT", "ERR", "EXECABORT", "MOVED", "NOAUTH", "NOPROTO", "OOM", "WRONGPASS"];
+
+/// Where an error without a known code is counted: as `ERR`.
+const OTHER_ERRORS: usize = 1;
+
+/// A counter for each code of [`ERROR_CODES`].
+#[derive(Debug, Default)]
+pub struct ErrorCounts([Counter; ERROR_CODES.len()]);
+
+impl ErrorCounts {
+    /// Codes and their counters.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, &Counter)> {
+        ERROR_CODES.into_iter().zip(&self.0)
     }
 }
 

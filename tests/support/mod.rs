@@ -12,8 +12,10 @@ pub mod format;
 pub mod http;
 pub mod node;
 pub mod peer;
+pub mod peer_cluster;
 pub mod resp;
 pub mod rng;
+pub mod scripts;
 pub mod tools;
 
 pub use client::Client;

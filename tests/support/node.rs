@@ -34,6 +34,8 @@ pub struct Options {
     pub user: Option<u32>,
     /// Password, given by file.
     pub password: Option<String>,
+    /// Leaves the cluster's ports as they are by default.
+    pub default_cluster: bool,
 }
 
 impl Options {
@@ -52,6 +54,8 @@ pub struct Node {
     child: Child,
     dir: PathBuf,
     pub resp: SocketAddr,
+    /// Where each shard is a node of a cluster.
+    pub cluster: Vec<SocketAddr>,
     pub admin: SocketAddr,
     /// As the node itself said at start.
     pub driver: String,
@@ -120,13 +124,24 @@ impl Node {
             let _ = child.wait();
             return Err(format!("ready, but the addresses are not told:\n{output}"));
         };
-        Ok(Self { child, dir, resp, admin, driver, password: options.password })
+        let cluster = cluster_ports(&output);
+        Ok(Self { child, dir, resp, cluster, admin, driver, password: options.password })
     }
 
     /// A new connection, authenticated if the node has a password.
     #[track_caller]
     pub fn client(&self) -> Client {
         let mut client = Client::connect(self.resp);
+        if let Some(password) = &self.password {
+            assert_eq!(client.command(&["AUTH", password]).text(), "OK");
+        }
+        client
+    }
+
+    /// A new connection to a shard as a node of a cluster.
+    #[track_caller]
+    pub fn cluster_client(&self, shard: usize) -> Client {
+        let mut client = Client::connect(self.cluster[shard]);
         if let Some(password) = &self.password {
             assert_eq!(client.command(&["AUTH", password]).text(), "OK");
         }
@@ -220,6 +235,20 @@ fn listening(output: &str) -> Option<(SocketAddr, String, SocketAddr)> {
     Some((resp.parse().ok()?, driver.to_owned(), admin.trim().parse().ok()?))
 }
 
+/// The addresses in `cluster listening on 127.0.0.1:7000-7002,7005, ...`; none without the line.
+fn cluster_ports(output: &str) -> Vec<SocketAddr> {
+    let lines = output.lines();
+    let Some(text) = lines.filter_map(|l| l.strip_prefix("cluster listening on ")).next() else {
+        return Vec::new();
+    };
+    let text = text.split(' ').next().expect("an address").trim_end_matches(',');
+    let (ip, ports) = text.rsplit_once(':').expect("an address with ports");
+    let ip: std::net::IpAddr = ip.trim_matches(['[', ']']).parse().expect("an address");
+    let port = |text: &str| text.parse::<u16>().expect("a port");
+    let ranges = ports.split(',').map(|r| r.split_once('-').unwrap_or((r, r)));
+    ranges.flat_map(|(a, b)| port(a)..=port(b)).map(|port| SocketAddr::new(ip, port)).collect()
+}
+
 /// A copy of the binary in `dir` that every user may run.
 pub fn public_copy(dir: &Path) -> io::Result<PathBuf> {
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
@@ -247,8 +276,9 @@ fn spawn(options: &Options, dir: &Path) -> io::Result<Child> {
         }
     };
     command.arg("serve");
-    for flag in ["--resp", "--admin"] {
-        if !options.args.iter().any(|arg| arg == flag) {
+    for flag in ["--resp", "--admin", "--cluster"] {
+        let default = flag == "--cluster" && options.default_cluster;
+        if !default && !options.args.iter().any(|arg| arg == flag) {
             command.args([flag, "127.0.0.1:0"]);
         }
     }

@@ -58,14 +58,7 @@ impl Peer {
         if gone {
             return None;
         }
-        let info = client.expect("connected").call("INFO server").text();
-        let field = |name: &str| {
-            info.lines().find_map(|line| line.strip_prefix(name)).map(|v| v.trim().to_owned())
-        };
-        let version = match field("valkey_version:") {
-            Some(version) => format!("valkey-server {version}"),
-            None => format!("redis-server {}", field("redis_version:").expect("a version")),
-        };
+        let version = version_of(&mut client.expect("connected"));
         Some(Self { child, addr, version })
     }
 }
@@ -74,6 +67,18 @@ impl Drop for Peer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Name and version of a real server.
+pub fn version_of(client: &mut Client) -> String {
+    let info = client.call("INFO server").text();
+    let field = |name: &str| {
+        info.lines().find_map(|line| line.strip_prefix(name)).map(|v| v.trim().to_owned())
+    };
+    match field("valkey_version:") {
+        Some(version) => format!("valkey-server {version}"),
+        None => format!("redis-server {}", field("redis_version:").expect("a version")),
     }
 }
 

@@ -12,7 +12,7 @@ use shards::ids::{ClientId, DbId, ShardId, SlotId};
 use shards::operation::{Home, Operation, PartReply, Running, Step, Task};
 use shards::order::Seq;
 use shards::reply::{Protocol, Reply};
-use shards::session::Session;
+use shards::session::{Face, Session};
 use shards::store::{KeyHash, Lender, LentId, Returns};
 use shards::time::Now;
 
@@ -141,6 +141,7 @@ pub(super) struct Parked {
     pub(super) db: DbId,
     pub(super) protocol: Protocol,
     pub(super) no_touch: bool,
+    pub(super) face: Face,
 }
 
 /// A command of another shard's client that takes many steps (SCAN).

@@ -3,8 +3,9 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
+use shards::ids::ClientId;
 use shards::stats::ShardStats;
 
 use crate::runtime::Waker;
@@ -21,12 +22,36 @@ pub enum Order {
     Stop,
 }
 
+/// Who is a client of the node, whichever shard accepted it: touched when a connection comes
+/// or goes.
+#[derive(Debug, Default)]
+pub(super) struct Census {
+    numbered: AtomicU64,
+    open: AtomicU64,
+}
+
+impl Census {
+    /// Counts a client in and numbers it, if there are fewer than `most`.
+    pub(super) fn admit(&self, most: u64) -> Option<ClientId> {
+        let (all, one_more) = (Ordering::Relaxed, |open| (open < most).then_some(open + 1));
+        self.open.fetch_update(all, all, one_more).ok()?;
+        Some(ClientId(self.numbered.fetch_add(1, all) + 1))
+    }
+
+    /// One has gone.
+    pub(super) fn leave(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Both sides' handle on one shard.
 #[derive(Debug, Default)]
 pub struct Control {
     order: AtomicU8,
     /// Whether the shard has let go of all its clients.
     pub(super) done: AtomicBool,
+    /// The node's clients, where this is its first shard.
+    pub(super) census: Census,
     /// Counts of the loop.
     pub loop_stats: Arc<LoopStats>,
     /// Counts of the shard.

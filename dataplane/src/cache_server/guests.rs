@@ -11,6 +11,7 @@ use shards::ids::{ClientId, ShardId, SlotId};
 use shards::operation::{Packer, Unpacker};
 use shards::order::ReplyPart;
 use shards::reply::Reply;
+use shards::session::Face;
 use shards::store::{Blob, Hint, KeyHash};
 use shards::time::Now;
 
@@ -110,8 +111,8 @@ impl<D: Driver> CacheServer<D> {
             let behind = parked.iter().any(|parked| parked.whose.is_same_client(whose));
             if behind || slots.iter().any(|slot| home.is_held(*slot)) {
                 let (db, protocol, no_touch) = (head.db, head.protocol, head.no_touch);
-                let (spec, args) = (head.spec, args.to_owned());
-                parked.push_back(Parked { whose, spec, args, slots, db, protocol, no_touch });
+                let (spec, args, face) = (head.spec, args.to_owned(), Face::Standalone);
+                parked.push_back(Parked { whose, spec, args, slots, db, protocol, no_touch, face });
                 parcel.ends.push(End { end: reply.bytes.len() as u32, late: true });
                 return;
             }
@@ -202,7 +203,7 @@ impl<D: Driver> CacheServer<D> {
                 self.fill(ticket, ReplyPart { bytes: &reply.bytes, blobs: reply.blobs });
             }
             Message::Farewell(client) => self.shard.store.watches.unwatch(client),
-            Message::Connection(handed) => self.adopt(handed),
+            Message::Connection(handed) => self.adopt(handed, Face::Standalone),
             Message::MakeRoom(bytes) => across.wanted = across.wanted.max(bytes),
             Message::Settled(id) => across.lender.take_back(id),
         }
@@ -241,6 +242,7 @@ impl<D: Driver> CacheServer<D> {
         let Some(across) = &mut self.across else { return Reply::default() };
         let mut reply = Reply::new(parked.protocol);
         across.guest.stand_in(ClientId(0), parked.protocol, parked.db, parked.no_touch);
+        across.guest.face = parked.face;
         let mut view = view!(self, Traffic::default());
         let args: &OwnedArgs = &parked.args;
         // What has keys takes no steps, so nothing is pending.

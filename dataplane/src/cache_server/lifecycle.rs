@@ -5,8 +5,7 @@
 use std::io;
 
 use rustix::io::Errno;
-use shards::ids::ClientId;
-use shards::session::Session;
+use shards::session::{Face, Session};
 use shards::time::Nanos;
 
 use super::CacheServer;
@@ -30,30 +29,36 @@ impl<D: Driver> CacheServer<D> {
     /// Takes some of those over that have connected.
     pub(super) fn accept_some(&mut self) {
         for _ in 0..self.arrivals.len().min(ACCEPTS_PER_TURN) {
-            if let Some(socket) = self.arrivals.pop_front() {
-                self.accept(socket);
+            if let Some((socket, face)) = self.arrivals.pop_front() {
+                self.accept(socket, face);
             }
         }
     }
 
-    /// A client has connected.
-    fn accept(&mut self, socket: Socket) {
+    /// A client has connected. One of a cluster stays with the shard that it has chosen.
+    fn accept(&mut self, socket: Socket, face: Face) {
         self.stats.accepted_connections.add(1);
         if self.draining.is_some() {
             self.stats.refused_draining.add(1);
             return;
         }
-        if self.clients_of_node() >= u64::from(self.shard.settings.maxclients) {
+        let most = u64::from(self.shard.settings.maxclients);
+        let Some(client) = self.node[0].census.admit(most) else {
             self.stats.refused_clients.add(1);
             return socket.refuse(b"-ERR max number of clients reached\r\n");
+        };
+        let handed = Handed { socket, client };
+        match face {
+            Face::Standalone => self.place(handed),
+            Face::Cluster => {
+                self.stats.cluster_connections.add(1);
+                self.adopt(handed, face);
+            }
         }
-        let id = ClientId(self.next_client);
-        self.next_client += 1;
-        self.place(Handed { socket, client: id });
     }
 
     /// Takes a connection over that this shard is to serve.
-    pub(super) fn adopt(&mut self, handed: Handed) {
+    pub(super) fn adopt(&mut self, handed: Handed, face: Face) {
         let Handed { socket, client: id } = handed;
         socket.keep_alive(self.shard.settings.tcp_keepalive);
         let (peer, local) = socket.addresses();
@@ -61,12 +66,13 @@ impl<D: Driver> CacheServer<D> {
             Ok(key) => key,
             Err(error) => {
                 self.stats.departed_connections.add(1);
+                self.node[0].census.leave();
                 return tracing::warn!(%error, "a connection could not be taken over");
             }
         };
         let open = self.shard.settings.requirepass.is_empty();
         let mut session = Session::new(id, open, self.now);
-        (session.peer, session.local) = (peer, local);
+        (session.face, session.peer, session.local) = (face, peer, local);
         let index = key.index as usize;
         if self.conns.len() <= index {
             self.conns.resize_with(index + 1, || None);
@@ -134,6 +140,7 @@ impl<D: Driver> CacheServer<D> {
         let Some(mut conn) = place.take_if(|conn| conn.key == key) else { return };
         self.clients -= 1;
         self.stats.departed_connections.add(1);
+        self.node[0].census.leave();
         self.pending_output -= conn.charged;
         self.paused -= usize::from(conn.paused);
         if let Some(timer) = conn.timer.take() {

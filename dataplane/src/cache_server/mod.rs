@@ -39,6 +39,7 @@ use shards::budget::Budget;
 use shards::command::{NodeFacts, Shard};
 use shards::ids::{ClientId, DbId};
 use shards::partition::Partition;
+use shards::session::Face;
 use shards::settings::Settings;
 use shards::store::{BlobSource, NextTick};
 use shards::time::{Nanos, Now};
@@ -48,7 +49,7 @@ pub use control::{Control, Order};
 
 use crate::mesh::port::{Ends, Mesh};
 use crate::publish::{Publisher, Subscriber};
-use crate::runtime::{ConnKey, Driver, Event, Loan, Socket, Wait};
+use crate::runtime::{ConnKey, Driver, Event, ListenerId, Loan, Socket, Wait};
 use crate::telemetry::{LoopStats, Stages};
 use across::Across;
 use batch::{Batch, Fault, Source};
@@ -66,6 +67,8 @@ const TICK_BUDGET: usize = 256;
 pub struct Setup {
     /// Bound and listening; only the first shard of a node has it.
     pub listener: Option<OwnedFd>,
+    /// The same for clients of a cluster, to which this shard is a node.
+    pub cluster: Option<OwnedFd>,
     /// The ports to the other shards of the node, if there are any.
     pub mesh: Option<Ends>,
     /// What the shards of the node hold.
@@ -95,11 +98,12 @@ pub struct CacheServer<D> {
     stages: Stages,
     conns: Vec<Option<Box<Conn>>>,
     clients: usize,
-    next_client: u64,
     batch: Batch,
     events: Vec<Event>,
     /// Accepted, and not yet taken over.
-    arrivals: VecDeque<Socket>,
+    arrivals: VecDeque<(Socket, Face)>,
+    /// Where clients of a cluster connect.
+    cluster: Option<ListenerId>,
     /// Connections with something to send.
     dirty: Vec<ConnKey>,
     /// Connections with unread bytes that may be parsed.
@@ -140,11 +144,12 @@ impl<D: Driver> CacheServer<D> {
     /// A server on a driver, on the thread that will run it.
     ///
     /// # Errors
-    /// When the driver cannot watch the listener.
+    /// When the driver cannot watch a listener.
     pub fn new(mut driver: D, setup: Setup) -> io::Result<Self> {
         if let Some(listener) = setup.listener {
             driver.listen(listener)?;
         }
+        let cluster = setup.cluster.map(|listener| driver.listen(listener)).transpose()?;
         let control = setup.control;
         let settings = setup.settings.subscribe();
         let stats = control.shard_stats.clone();
@@ -167,10 +172,10 @@ impl<D: Driver> CacheServer<D> {
             stages: Stages::default(),
             conns: Vec::new(),
             clients: 0,
-            next_client: 1,
             batch: Batch::default(),
             events: Vec::new(),
             arrivals: VecDeque::new(),
+            cluster,
             dirty: Vec::new(),
             waiting: Vec::new(),
             long: VecDeque::new(),
@@ -297,7 +302,11 @@ impl<D: Driver> CacheServer<D> {
 
     fn handle(&mut self, event: Event) -> io::Result<()> {
         match event {
-            Event::Accepted(_, socket) => self.arrivals.push_back(socket),
+            Event::Accepted(listener, socket) => {
+                let in_cluster = self.cluster == Some(listener);
+                let face = if in_cluster { Face::Cluster } else { Face::Standalone };
+                self.arrivals.push_back((socket, face));
+            }
             Event::AcceptFailed(error) => self.accept_failed(&error),
             Event::Received(key, loan) => self.received(key, loan)?,
             Event::Ended(key) => {

@@ -130,8 +130,7 @@ impl<D: Driver> CacheServer<D> {
         let alive = |conn: &mut Box<Conn>| conn.key == key && conn.closing.is_none();
         let mut conn = place.and_then(|place| place.take_if(alive));
         let outcome = self.outcome(operation, conn.as_deref_mut(), now);
-        let failed = outcome.reply.bytes.first() == Some(&b'-');
-        count_operation(&self.shard, &specs, failed);
+        count_operation(&self.shard, &specs, &outcome.reply);
         if outcome.broken {
             self.shard.stats.transactions_broken.add(1);
         }

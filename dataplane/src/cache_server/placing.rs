@@ -1,12 +1,14 @@
 //! Which shard serves a connection, and when a node of several has ended.
 //!
 //! Owns the choice: the first shard accepts, and the one with the fewest connections serves.
+//! Clients of a cluster have chosen themselves.
 
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::Ordering;
 
 use shards::ids::ShardId;
+use shards::session::Face;
 
 use super::CacheServer;
 use crate::mesh::parcel::{Handed, Message};
@@ -16,8 +18,9 @@ impl<D: Driver> CacheServer<D> {
     /// Gives a new connection to the shard with the fewest.
     pub(super) fn place(&mut self, handed: Handed) {
         let open = |shard: usize| {
-            self.handed[shard]
-                .saturating_sub(self.node[shard].loop_stats.departed_connections.get())
+            let stats = &self.node[shard].loop_stats;
+            let came = self.handed[shard] + stats.cluster_connections.get();
+            came.saturating_sub(stats.departed_connections.get())
         };
         let fewest = (0..self.handed.len()).min_by_key(|shard| open(*shard)).unwrap_or(0);
         self.handed[fewest] += 1;
@@ -26,15 +29,8 @@ impl<D: Driver> CacheServer<D> {
             Some(across) if shard != self.shard.id => {
                 across.mesh.post(shard, Message::Connection(handed));
             }
-            _ => self.adopt(handed),
+            _ => self.adopt(handed, Face::Standalone),
         }
-    }
-
-    /// Connections of all shards.
-    pub(super) fn clients_of_node(&self) -> u64 {
-        let departed = |shard: usize| self.node[shard].loop_stats.departed_connections.get();
-        let open = (0..self.handed.len()).map(|n| self.handed[n].saturating_sub(departed(n)));
-        open.sum()
     }
 
     /// Whether all shards are done, of which this one is (`done`) or is not: until then it

@@ -6,14 +6,15 @@
 #![forbid(unsafe_code)]
 
 use shards::command::{
-    self, Args, CommandSpec, Flow, Group, Place, Shard, Traffic, dispatch, each_slot, place,
+    self, Args, CommandSpec, Flow, Group, Place, Shard, Traffic, dispatch, each_slot,
+    needs_whole_shard, place,
 };
 use shards::holds::OpId;
 use shards::ids::{DbId, ShardId, SlotId};
 use shards::operation::{Operation, Start};
 use shards::order::Order;
 use shards::reply::Reply;
-use shards::session::{ReplyMode, Session};
+use shards::session::{Face, ReplyMode, Session};
 use shards::store::KeyHash;
 use shards::time::Now;
 
@@ -273,6 +274,9 @@ impl<D: Driver> Desk<'_, D> {
         request: &Request<'_>,
         now: Now,
     ) -> Routed {
+        if needs_whole_shard(self.session, spec, &request.args) {
+            return self.begin(spec, &request.args, now); // it gets its turn among operations
+        }
         let mut slots: Vec<SlotId> = Vec::new();
         each_slot(self.session, spec, &request.args, &mut |slot| slots.push(slot));
         if !slots.iter().any(|slot| self.across.home.is_held(*slot)) {
@@ -292,6 +296,7 @@ impl<D: Driver> Desk<'_, D> {
             db: self.session.db,
             protocol: self.session.protocol,
             no_touch: self.session.no_touch,
+            face: self.session.face,
         });
         Routed::Away
     }
@@ -329,8 +334,9 @@ impl<D: Driver> Desk<'_, D> {
         let start = Start {
             id: OpId { shard: self.shard.id, number: self.across.next_operation },
             partition: self.shard.partition,
-            databases: self.shard.store.databases(),
+            databases: command::databases(self.shard, self.session),
             noise: self.noise,
+            only: (self.session.face == Face::Cluster).then_some(self.shard.id),
         };
         let mark = self.reply.mark();
         if !command::admit(self.shard, spec, now, self.reply) {

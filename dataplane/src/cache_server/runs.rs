@@ -108,6 +108,7 @@ impl<D: Driver> CacheServer<D> {
             partition: shard.partition,
             databases: shard.store.databases(),
             noise,
+            only: None,
         };
         let (operation, step) = Operation::of_run(start, session, requests);
         let begun = Begun {

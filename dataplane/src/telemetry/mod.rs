@@ -69,6 +69,7 @@ loop_stats! {
     gauge pooled_buffers: "Reply buffers kept for reuse.";
     gauge pending_output_bytes: "Bytes of replies that clients have not taken yet.";
     counter accepted_connections: "Connections accepted.";
+    counter cluster_connections: "Connections accepted on the shard's cluster port.";
     counter departed_connections: "Connections that have gone.";
     counter refused_clients ["refused_connections", "reason" = "maxclients"]: "Connections refused, by reason.";
     counter refused_descriptors ["refused_connections", "reason" = "descriptors"]: "Connections refused, by reason.";

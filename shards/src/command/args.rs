@@ -4,6 +4,7 @@
 
 use std::ops::Index;
 
+use crate::ids::SlotId;
 use crate::store::{Blob, Detached, Hasher, Hint, Key, KeyHash};
 
 /// Where an argument lies in the bytes of its request.
@@ -84,6 +85,12 @@ impl<'a> Args<'a> {
             return Key { bytes, at: self.at, hint: self.hint };
         }
         hasher.key(bytes)
+    }
+
+    /// The slot of a key that was hashed beforehand.
+    #[inline]
+    pub(super) fn known_slot(&self, number: usize) -> Option<SlotId> {
+        (self.hashed as usize == number && number != 0).then_some(self.at.slot)
     }
 
     /// An argument that must be there, as arity has been checked.

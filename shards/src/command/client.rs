@@ -77,9 +77,12 @@ fn describe(session: &Session, traffic: Traffic, now: Now) -> Vec<u8> {
     let age = now.mono.since(session.created.mono).0 / 1_000_000_000;
     let idle = now.mono.since(session.last_seen.mono).0 / 1_000_000_000;
     let mut flags = String::new();
-    for (on, flag) in
-        [(session.transaction.is_some(), 'x'), (session.no_evict, 'e'), (session.no_touch, 'T')]
-    {
+    for (on, flag) in [
+        (session.readonly, 'r'),
+        (session.transaction.is_some(), 'x'),
+        (session.no_evict, 'e'),
+        (session.no_touch, 'T'),
+    ] {
         if on {
             flags.push(flag);
         }

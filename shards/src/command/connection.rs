@@ -5,7 +5,7 @@
 use crate::ids::DbId;
 use crate::number;
 use crate::reply::{Protocol, Reply};
-use crate::session::ReplyMode;
+use crate::session::{Face, ReplyMode, Session};
 
 use super::client::valid_name;
 use super::{Args, CommandError, CommandSpec, Context, Flow, transaction};
@@ -125,11 +125,12 @@ pub(super) fn hello(c: &mut Context<'_>) -> Done {
     }
     c.session.protocol = protocol;
     c.reply.protocol = protocol;
-    describe(c.reply, c.session.id.0, protocol);
+    describe(c.reply, c.session, protocol);
     Ok(())
 }
 
-fn describe(reply: &mut Reply, id: u64, protocol: Protocol) {
+fn describe(reply: &mut Reply, session: &Session, protocol: Protocol) {
+    let mode = if session.face == Face::Cluster { "cluster" } else { "standalone" };
     reply.map(7);
     for (key, value) in [("server", "redis"), ("version", REDIS_VERSION)] {
         reply.bulk(key.as_bytes());
@@ -138,8 +139,8 @@ fn describe(reply: &mut Reply, id: u64, protocol: Protocol) {
     reply.bulk(b"proto");
     reply.integer(if protocol == Protocol::Resp3 { 3 } else { 2 });
     reply.bulk(b"id");
-    reply.integer(id as i64);
-    for (key, value) in [("mode", "standalone"), ("role", "master")] {
+    reply.integer(session.id.0 as i64);
+    for (key, value) in [("mode", mode), ("role", "master")] {
         reply.bulk(key.as_bytes());
         reply.bulk(value.as_bytes());
     }
@@ -160,6 +161,7 @@ pub(super) fn reset(c: &mut Context<'_>) -> Done {
     session.replies = ReplyMode::On;
     session.no_evict = false;
     session.no_touch = false;
+    session.readonly = false;
     session.authenticated = c.shard.settings.requirepass.is_empty();
     c.reply.simple("RESET");
     Ok(())

@@ -14,8 +14,14 @@ pub fn reference_markdown() -> String {
          script as a real server does, or is not here. Arguments: `<name>` a value, `WORD` \
          itself, `[ .. ]` optional, `a | b` one of, `...` repeated.\n",
     );
-    let groups =
-        [Group::String, Group::Generic, Group::Transactions, Group::Connection, Group::Server];
+    let groups = [
+        Group::String,
+        Group::Generic,
+        Group::Transactions,
+        Group::Connection,
+        Group::Server,
+        Group::Cluster,
+    ];
     for group in groups {
         let name = group.name();
         let title = name[..1].to_uppercase() + &name[1..];

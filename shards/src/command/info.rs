@@ -7,6 +7,7 @@ mod joined;
 use std::fmt::Write;
 
 use crate::ids::DbId;
+use crate::session::Face;
 use crate::stats::{CommandCounts, Counter, ShardStats};
 
 pub(crate) use joined::joined;
@@ -26,7 +27,8 @@ const SECTIONS: &[(&str, bool, Section)] = &[
     ("Persistence", true, persistence),
     ("Stats", true, stats),
     ("Replication", true, replication),
-    ("Cluster", true, |_, out| line(out, "cluster_enabled", 0)),
+    ("Errorstats", true, error_stats),
+    ("Cluster", true, |c, out| line(out, "cluster_enabled", u8::from(in_cluster(c)))),
     ("Commandstats", false, command_stats),
     ("Keyspace", true, keyspace),
 ];
@@ -55,6 +57,17 @@ pub(super) fn info(c: &mut Context<'_>) -> Done {
     Ok(())
 }
 
+fn in_cluster(c: &Context<'_>) -> bool {
+    c.session.face == Face::Cluster
+}
+
+/// Where clients like this one connect.
+fn port(c: &Context<'_>) -> u16 {
+    let (facts, me) = (c.host.facts(), usize::from(c.shard.id.0));
+    let node = facts.cluster.get(me).filter(|_| in_cluster(c));
+    node.map_or(facts.port, |node| node.port)
+}
+
 fn server(c: &Context<'_>, out: &mut String) {
     let facts = c.host.facts();
     line(out, "redis_version", REDIS_VERSION);
@@ -62,13 +75,13 @@ fn server(c: &Context<'_>, out: &mut String) {
     line(out, "corelane_version", &facts.version);
     line(out, "corelane_driver", facts.driver);
     line(out, "corelane_shards", facts.shards);
-    line(out, "redis_mode", "standalone");
+    line(out, "redis_mode", if in_cluster(c) { "cluster" } else { "standalone" });
     line(out, "os", &facts.os);
     line(out, "arch_bits", usize::BITS);
     line(out, "multiplexing_api", facts.driver);
     line(out, "process_id", facts.pid);
     line(out, "run_id", &facts.run_id);
-    line(out, "tcp_port", facts.port);
+    line(out, "tcp_port", port(c));
     line(out, "server_time_usec", c.now.wall_us);
     let uptime = c.now.unix_seconds().saturating_sub(facts.started);
     line(out, "uptime_in_seconds", uptime);
@@ -161,6 +174,16 @@ fn replication(_: &Context<'_>, out: &mut String) {
     line(out, "master_repl_offset", 0);
 }
 
+fn error_stats(c: &Context<'_>, out: &mut String) {
+    let codes = c.shard.stats.error_codes.all().zip(c.shard.baseline.stats.error_codes.all());
+    for ((code, now), (_, then)) in codes {
+        let count = now.get().saturating_sub(then.get());
+        if count > 0 {
+            line(out, &format!("errorstat_{code}"), format_args!("count={count}"));
+        }
+    }
+}
+
 fn command_stats(c: &Context<'_>, out: &mut String) {
     let (stats, before) = (&c.shard.stats, &c.shard.baseline.stats);
     for spec in COMMANDS {
@@ -180,7 +203,7 @@ fn command_stats(c: &Context<'_>, out: &mut String) {
 }
 
 fn keyspace(c: &Context<'_>, out: &mut String) {
-    for db in 0..c.shard.store.databases() {
+    for db in 0..c.databases() {
         let keys = c.shard.store.len(DbId(db));
         if keys > 0 {
             let expires = c.shard.store.expires(DbId(db));

@@ -4,9 +4,10 @@
 
 use crate::ids::DbId;
 use crate::number;
+use crate::session::Face;
 use crate::store::{Expiry, Key, NewValue, Value};
 
-use super::long::{self, LongOp};
+use super::long::{self, Asked, LongOp};
 use super::{Args, CommandError, Context, Flow};
 
 type Done = Result<(), CommandError>;
@@ -17,7 +18,7 @@ const MAX_PATTERN_BYTES: usize = 64 << 10;
 impl<'a> Context<'a> {
     /// An argument as the number of a database.
     pub(super) fn db_index(&self, number: usize, bad: &'static str) -> Result<DbId, CommandError> {
-        database(self.args.at(number), self.shard.store.databases(), CommandError::Text(bad))
+        database(self.args.at(number), self.databases(), CommandError::Text(bad))
     }
 
     /// An argument as a pattern.
@@ -163,7 +164,7 @@ pub(crate) fn copy_options(args: &Args<'_>, db: DbId, databases: u8) -> Option<C
 }
 
 pub(super) fn copy(c: &mut Context<'_>) -> Done {
-    let CopyOptions { db, replace } = parse_copy(c.args, c.session.db, c.shard.store.databases())?;
+    let CopyOptions { db, replace } = parse_copy(c.args, c.session.db, c.databases())?;
     let (from, to) = (c.key(1), c.key(2));
     if from.bytes == to.bytes && db == c.session.db {
         return Err(CommandError::Text("ERR source and destination objects are the same"));
@@ -194,7 +195,8 @@ pub(super) fn move_key(c: &mut Context<'_>) -> Done {
 }
 
 pub(super) fn keys(c: &mut Context<'_>) -> Done {
-    let op = LongOp::keys(c.session.db, c.pattern(1)?, c.reply.protocol);
+    let slots = c.shard.partition.slots(c.shard.id);
+    let op = LongOp::keys(slots, c.session.db, c.pattern(1)?, c.reply.protocol);
     c.go_on(op);
     Ok(())
 }
@@ -224,7 +226,12 @@ pub(super) fn scan(c: &mut Context<'_>) -> Done {
         n += 2;
     }
     let pattern = pattern.filter(|pattern| *pattern != b"*");
-    let op = LongOp::scan(c.session.db, cursor, pattern, count as u64, strings, c.reply.protocol);
+    // On a node of a cluster the end of its slots is the end; on one of several shards the
+    // next shard goes on.
+    let ends_here = c.session.face == Face::Cluster;
+    let asked = Asked { cursor, pattern, count: count as u64, strings, ends_here };
+    let slots = c.shard.partition.slots(c.shard.id);
+    let op = LongOp::scan(slots, c.session.db, asked, c.reply.protocol);
     c.go_on(op);
     Ok(())
 }
@@ -263,12 +270,20 @@ pub(super) fn flushdb(c: &mut Context<'_>) -> Done {
 
 pub(super) fn flushall(c: &mut Context<'_>) -> Done {
     flush_mode(c)?;
-    c.shard.store.flush_all();
+    // A cluster's clients know of database 0 alone.
+    if c.session.face == Face::Cluster {
+        c.shard.store.flush(DbId(0));
+    } else {
+        c.shard.store.flush_all();
+    }
     c.reply.ok();
     Ok(())
 }
 
 pub(super) fn swapdb(c: &mut Context<'_>) -> Done {
+    if c.session.face == Face::Cluster {
+        return Err(CommandError::Text("ERR SWAPDB is not allowed in cluster mode"));
+    }
     let first = c.db_index(1, "ERR invalid first DB index");
     let second = c.db_index(2, "ERR invalid second DB index");
     // What is no number is complained of before what is out of range.

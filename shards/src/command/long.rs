@@ -1,4 +1,5 @@
-//! Operations that may take longer than a turn: KEYS, and SCAN with a large COUNT.
+//! Operations that may take longer than a turn: KEYS, SCAN with a large COUNT, and CLUSTER
+//! GETKEYSINSLOT.
 //!
 //! They go in steps. What they find is gathered first, since a reply begins with its
 //! length: short of that in a buffer, the rest in chunks that are sent from where they
@@ -40,16 +41,36 @@ const SPLICED_FROM: usize = 64 << 10;
 #[derive(Debug)]
 pub struct LongOp(Box<Walk>);
 
+/// What SCAN was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    /// Where it goes on.
+    pub(super) cursor: u64,
+    /// None for all keys.
+    pub(super) pattern: Option<&'a [u8]>,
+    /// Entries to visit, about.
+    pub(super) count: u64,
+    /// Whether keys of strings are asked for.
+    pub(super) strings: bool,
+    /// Whether the last of the slots is the end of all.
+    pub(super) ends_here: bool,
+}
+
 /// A walk over the keys of a database.
 #[derive(Debug)]
 struct Walk {
     db: DbId,
+    slots: RangeInclusive<SlotId>,
     cursor: ScanCursor,
     /// Whether the cursor has moved since it was the client's: 0 is the end from then on.
     began: bool,
     pattern: Option<Box<[u8]>>,
-    /// Entries still to be visited by SCAN; `None` for KEYS.
+    /// Entries still to be visited by SCAN; `None` for the others.
     wanted: Option<u64>,
+    /// Keys to be found at most.
+    most: usize,
+    /// Whether SCAN's cursor is 0 behind the last slot.
+    ends_here: bool,
     /// Whether keys of this kind are asked for at all.
     wants_strings: bool,
     /// Whether the client wants no reply (CLIENT REPLY).
@@ -129,27 +150,45 @@ impl Found {
 }
 
 impl LongOp {
-    pub(super) fn keys(db: DbId, pattern: &[u8], protocol: Protocol) -> Self {
-        let mut op = Self::scan(db, 0, Some(pattern), 0, true, protocol);
+    /// KEYS: all keys of these slots that match.
+    pub(super) fn keys(
+        slots: RangeInclusive<SlotId>,
+        db: DbId,
+        pattern: &[u8],
+        protocol: Protocol,
+    ) -> Self {
+        let pattern = Some(pattern);
+        let asked = Asked { cursor: 0, pattern, count: 0, strings: true, ends_here: true };
+        let mut op = Self::scan(slots, db, asked, protocol);
         op.0.wanted = None;
         op
     }
 
+    /// CLUSTER GETKEYSINSLOT: so many keys of one slot, as far as it has them.
+    pub(super) fn slot(slot: SlotId, most: usize, protocol: Protocol) -> Self {
+        let asked = Asked { cursor: 0, pattern: None, count: 0, strings: true, ends_here: true };
+        let mut op = Self::scan(slot..=slot, DbId(0), asked, protocol);
+        (op.0.wanted, op.0.most) = (None, most);
+        op
+    }
+
+    /// SCAN over these slots.
     pub(super) fn scan(
+        slots: RangeInclusive<SlotId>,
         db: DbId,
-        cursor: u64,
-        pattern: Option<&[u8]>,
-        count: u64,
-        wants_strings: bool,
+        asked: Asked<'_>,
         protocol: Protocol,
     ) -> Self {
         Self(Box::new(Walk {
             db,
-            cursor: ScanCursor(cursor),
+            slots,
+            cursor: ScanCursor(asked.cursor),
             began: false,
-            pattern: pattern.map(Box::from),
-            wanted: Some(count),
-            wants_strings,
+            pattern: asked.pattern.map(Box::from),
+            wanted: Some(asked.count),
+            most: usize::MAX,
+            ends_here: asked.ends_here,
+            wants_strings: asked.strings,
             silent: false,
             left: VecDeque::new(),
             found: Found { count: 0, full: Vec::new(), filling: None, tail: Reply::new(protocol) },
@@ -169,16 +208,14 @@ impl LongOp {
         if walk.silent {
             return true;
         }
-        // The other slots are other shards'.
-        let slots = shard.partition.slots(shard.id);
         let mut left = Budget { entries: budget, work: budget.saturating_mul(WORK_PER_ENTRY) };
         while left.entries > 0 && left.work > 0 {
-            if walk.compare_on(&shard.store, &mut left) && walk.is_at_end(*slots.end()) {
+            if walk.compare_on(&shard.store, &mut left) && walk.is_at_end() {
                 walk.finish(reply);
                 return true;
             }
             if walk.left.is_empty() {
-                walk.visit_on(&shard.store, slots.clone(), now, &mut left);
+                walk.visit_on(&shard.store, now, &mut left);
             }
         }
         false
@@ -187,9 +224,14 @@ impl LongOp {
 
 impl Walk {
     /// Whether all keys asked for have been visited.
-    fn is_at_end(&self, last: SlotId) -> bool {
-        let beyond = self.cursor.slot().is_none_or(|slot| slot > last);
-        self.began && (self.cursor == ScanCursor(0) || beyond || self.wanted == Some(0))
+    fn is_at_end(&self) -> bool {
+        let enough = self.wanted == Some(0) || self.found.count >= self.most;
+        self.began && (self.cursor == ScanCursor(0) || self.is_beyond() || enough)
+    }
+
+    /// Whether the cursor is behind the last slot.
+    fn is_beyond(&self) -> bool {
+        self.cursor.slot().is_none_or(|slot| slot > *self.slots.end())
     }
 
     /// Goes on comparing what is left over; `true` when nothing is.
@@ -209,20 +251,16 @@ impl Walk {
     }
 
     /// Visits some more entries.
-    fn visit_on(
-        &mut self,
-        store: &Store,
-        slots: RangeInclusive<SlotId>,
-        now: Now,
-        left: &mut Budget,
-    ) {
+    fn visit_on(&mut self, store: &Store, now: Now, left: &mut Budget) {
         let wanted = self.wanted.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
         let piece = left.entries.min(PIECE);
+        let (first, last) = self.slots.clone().into_inner();
+        let most = self.most;
         let Self { found, pattern, wants_strings, left: undone, .. } = self;
         let mut visit = |key: Value<'_>, _: Value<'_>| {
             let mut comparison = Comparison::default();
             let fits = match pattern {
-                _ if !*wants_strings => Some(false),
+                _ if !*wants_strings || found.count >= most => Some(false),
                 None => Some(true),
                 Some(_) if !undone.is_empty() => None,
                 Some(pattern) => comparison.go_on(pattern, key.bytes(), false, &mut left.work),
@@ -233,7 +271,6 @@ impl Walk {
                 None => undone.push_back((key.to_owned(), comparison)),
             }
         };
-        let (first, last) = slots.into_inner();
         let cursor = self.cursor.max(ScanCursor::of_slot(first));
         let (next, visited) =
             store.scan(self.db, ScanRange { from: cursor, last }, wanted, piece, now, &mut visit);
@@ -248,7 +285,8 @@ impl Walk {
     fn finish(&mut self, reply: &mut Reply) {
         if self.wanted.is_some() {
             reply.array(2);
-            reply.text(self.cursor.0);
+            let ended = self.ends_here && self.is_beyond();
+            reply.text(if ended { 0 } else { self.cursor.0 });
         }
         self.found.put(reply);
     }

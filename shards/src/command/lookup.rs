@@ -10,7 +10,7 @@ const SIZE: usize = 1024;
 /// Mark of an empty entry.
 const EMPTY: u8 = u8::MAX;
 /// Longest name looked up.
-const LONGEST: usize = 24;
+const LONGEST: usize = 32;
 
 const _: () = assert!(COMMANDS.len() < EMPTY as usize, "a command's number fits a byte");
 

@@ -9,6 +9,7 @@
 mod admin;
 mod args;
 mod client;
+mod cluster;
 mod connection;
 mod docs;
 mod error;
@@ -19,6 +20,7 @@ mod keys;
 mod long;
 mod lookup;
 mod numbers;
+mod redirect;
 mod spec;
 mod spread;
 mod strings;
@@ -38,9 +40,10 @@ pub(crate) use info::joined as joined_info;
 pub(crate) use keys::copy_options;
 pub use long::{LONG_STEP, LongOp};
 pub use lookup::lookup;
+pub use redirect::ClusterNode;
 pub use spec::{CommandSpec, Flags, Group, Keys};
 pub(crate) use spread::home_of_keys;
-pub use spread::{Gather, Place, Spread, each_slot, place, resolve};
+pub use spread::{Gather, Place, Spread, each_slot, needs_whole_shard, place, resolve};
 pub use table::COMMANDS;
 pub use transaction::leave;
 pub(crate) use transaction::note_watches;
@@ -50,7 +53,7 @@ use crate::ids::{ClientId, DbId, ShardId};
 use crate::operation::{Begun, PartReply};
 use crate::partition::Partition;
 use crate::reply::Reply;
-use crate::session::{ReplyMode, Session};
+use crate::session::{Face, ReplyMode, Session};
 use crate::settings::Settings;
 use crate::stats::{Baseline, ShardStats};
 use crate::store::{Eviction, EvictionPolicy, Hasher, Key, Store, StoreConfig};
@@ -264,6 +267,8 @@ pub struct NodeFacts {
     pub os: String,
     /// Shards of this node.
     pub shards: u16,
+    /// The shards as nodes of a cluster, in their order; none where that is switched off.
+    pub cluster: Arc<[ClusterNode]>,
 }
 
 /// What becomes of the connection after a command.
@@ -298,6 +303,11 @@ impl<'a> Context<'a> {
         self.args.key(number, &self.shard.hasher)
     }
 
+    /// Databases that this client may use.
+    fn databases(&self) -> u8 {
+        databases(self.shard, self.session)
+    }
+
     fn touch(&self) -> bool {
         !self.session.no_touch
     }
@@ -305,6 +315,11 @@ impl<'a> Context<'a> {
     fn count_lookup(&self, hit: bool) {
         self.shard.stats.count_lookup(hit);
     }
+}
+
+/// Databases that a client may use: a cluster has one, as in Redis.
+pub fn databases(shard: &Shard, session: &Session) -> u8 {
+    if session.face == Face::Cluster { 1 } else { shard.store.databases() }
 }
 
 /// Executes one command and encodes its reply.
@@ -324,13 +339,18 @@ pub fn dispatch(
         return refuse_unknown(shard, session, args, reply);
     };
     session.last_command = Some(spec);
-    if session.is_plain() && !spec.flags.has(Flags::CONTAINER) && spec.takes(args.len()) {
+    if session.is_plain()
+        && !spec.flags.has(Flags::CONTAINER)
+        && spec.takes(args.len())
+        && (session.face == Face::Standalone || redirect::serves(shard, spec, args))
+    {
         return execute(shard, session, host, spec, args, now, reply, false);
     }
     carefully(shard, session, host, spec, args, now, reply)
 }
 
-/// The rest of [`dispatch`]: subcommands, refusals, transactions, silenced replies.
+/// The rest of [`dispatch`]: subcommands, refusals, redirections, transactions, silenced
+/// replies.
 #[inline(never)]
 fn carefully(
     shard: &mut Shard,
@@ -354,12 +374,17 @@ fn carefully(
         session.last_command = Some(spec);
     }
     let refusal = refusal.or_else(|| refusal_of(shard, session, spec, args));
-    let flow = match (refusal, &session.transaction) {
+    let turned = redirect::turned_away(shard, session, spec, args);
+    let flow = match (refusal, turned) {
         (Some(text), _) => {
             refuse(shard, session, spec, &text, reply);
             Flow::Done
         }
-        (None, Some(_)) if !spec.flags.has(Flags::IMMEDIATE) => {
+        (None, Some(turned)) => {
+            redirect::turn_away(shard, session, host, spec, turned, reply);
+            Flow::Done
+        }
+        _ if session.transaction.is_some() && !spec.flags.has(Flags::IMMEDIATE) => {
             transaction::queue(shard, session, spec, args, now, reply);
             Flow::Done
         }
@@ -403,16 +428,17 @@ fn refuse(
     text: &str,
     reply: &mut Reply,
 ) {
-    shard.stats.errors.add(1);
     if spec.name == "exec" {
         let why = text.strip_prefix("ERR ").unwrap_or(text);
         transaction::forget(shard, session);
         let text = format!("EXECABORT Transaction discarded because of: {why}");
+        shard.stats.count_error(&text);
         return reply.error(text.as_bytes());
     }
     if let Some(transaction) = &mut session.transaction {
         transaction.refused = true;
     }
+    shard.stats.count_error(text);
     shard.stats.failed_calls.of(spec).add(1);
     reply.error(text.as_bytes());
 }
@@ -441,9 +467,10 @@ fn execute(
         Context { shard, session, host, spec, args, now, reply, flow: Flow::Done, in_exec };
     let mark = context.reply.mark();
     if let Err(error) = (spec.handler)(&mut context) {
+        let text = error.text();
         context.reply.rewind(mark);
-        context.reply.error(error.text().as_bytes());
-        context.shard.stats.errors.add(1);
+        context.reply.error(text.as_bytes());
+        context.shard.stats.count_error(&text);
         context.shard.stats.failed_calls.of(spec).add(1);
     }
     context.flow
@@ -513,12 +540,12 @@ pub fn refuse_exec(shard: &mut Shard, session: &Session, now: Now) -> Option<Com
 }
 
 /// Counts an operation of several commands or shards, once it has its reply.
-pub fn count_operation(shard: &Shard, specs: &[&'static CommandSpec], failed: bool) {
+pub fn count_operation(shard: &Shard, specs: &[&'static CommandSpec], reply: &Reply) {
     let stats = &shard.stats;
     stats.commands.add(specs.len() as u64);
     specs.iter().for_each(|spec| stats.calls.of(spec).add(1));
-    if failed && let [spec] = specs {
-        stats.errors.add(1);
+    if let (Some(text), [spec]) = (reply.bytes.strip_prefix(b"-"), specs) {
+        stats.count_error(&String::from_utf8_lossy(text));
         stats.failed_calls.of(spec).add(1);
     }
 }
@@ -529,9 +556,10 @@ pub fn admit(shard: &mut Shard, spec: &'static CommandSpec, now: Now, reply: &mu
         return true;
     }
     shard.stats.refused_out_of_memory.add(1);
-    shard.stats.errors.add(1);
+    let text = CommandError::OutOfMemory.text();
+    shard.stats.count_error(&text);
     shard.stats.failed_calls.of(spec).add(1);
-    reply.error(CommandError::OutOfMemory.text().as_bytes());
+    reply.error(text.as_bytes());
     false
 }
 
@@ -547,7 +575,6 @@ fn refuse_unknown(
         transaction.refused = true;
     }
     shard.stats.refused_unknown.add(1);
-    shard.stats.errors.add(1);
     let mut text = b"ERR ".to_vec();
     if session.authenticated {
         let name = args.at(0);
@@ -570,6 +597,7 @@ fn refuse_unknown(
     } else {
         text = b"NOAUTH Authentication required.".to_vec();
     }
+    shard.stats.count_error(&String::from_utf8_lossy(&text));
     match session.replies {
         ReplyMode::On => reply.error(&text),
         ReplyMode::SkipNext => session.replies = ReplyMode::On,

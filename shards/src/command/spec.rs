@@ -105,6 +105,8 @@ pub enum Group {
     Server,
     /// MULTI and what belongs to it.
     Transactions,
+    /// A cluster's nodes and slots.
+    Cluster,
 }
 
 impl Group {
@@ -116,6 +118,7 @@ impl Group {
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Transactions => "transactions",
+            Self::Cluster => "cluster",
         }
     }
 }
@@ -236,7 +239,8 @@ impl CommandSpec {
         add(self.flags.has(Flags::FAST), "@fast");
         add(!self.flags.has(Flags::FAST), "@slow");
         add(dangerous, "@dangerous");
-        add(self.group == Group::Connection, "@connection");
+        let of_clients = self.group == Group::Cluster && self.flags.has(Flags::FAST);
+        add(self.group == Group::Connection || of_clients, "@connection");
         add(self.group == Group::Transactions, "@transaction");
         categories
     }

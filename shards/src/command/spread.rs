@@ -10,8 +10,9 @@ use crate::ids::{ShardId, SlotId};
 use crate::partition::Partition;
 use crate::slot::slot_of;
 
+use super::redirect::turned_away;
 use super::{Args, CommandSpec, Flags, Shard, lookup};
-use crate::session::Session;
+use crate::session::{Face, Session};
 
 /// How a command's work is spread when it concerns more than one shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,18 @@ pub enum Gather {
     Kills,
 }
 
+impl Spread {
+    /// Whether a node of a cluster answers it for its own keys alone, where one server answers
+    /// it for all: clients of the port of a shard are clients of the whole node still.
+    pub(crate) const fn is_of_keyspace(self) -> bool {
+        match self {
+            Self::Cursor => true,
+            Self::Everywhere(gather) => !matches!(gather, Gather::Clients | Gather::Kills),
+            _ => false,
+        }
+    }
+}
+
 impl Gather {
     /// Whether it must see, or change, all shards at one moment.
     pub(crate) const fn holds(self) -> bool {
@@ -110,6 +123,9 @@ pub fn place(
     if !session.authenticated || !spec.takes(args.len()) {
         return Place::Connection;
     }
+    if session.face == Face::Cluster {
+        return place_in_cluster(shard, session, spec, args);
+    }
     if session.transaction.is_some() {
         return if spec.spread == Spread::Exec {
             place_exec(shard, session)
@@ -131,6 +147,45 @@ pub fn place(
         },
         _ => home_of_keys(partition, spec, args).map_or(Place::Wide, Place::At),
     }
+}
+
+/// The same for a client of this shard as a node of a cluster: nothing is sent elsewhere but
+/// what concerns clients.
+fn place_in_cluster(
+    shard: &Shard,
+    session: &Session,
+    spec: &'static CommandSpec,
+    args: &Args<'_>,
+) -> Place {
+    if turned_away(shard, session, spec, args).is_some() {
+        return Place::Connection;
+    }
+    let reaches_out = |spec: &CommandSpec| {
+        matches!(spec.spread, Spread::Everywhere(_)) && !spec.spread.is_of_keyspace()
+    };
+    match (&session.transaction, spec.spread) {
+        (Some(transaction), Spread::Exec) if transaction.refused => Place::Connection,
+        (Some(transaction), Spread::Exec) => {
+            let wide = transaction.queue.iter().any(|(spec, _)| reaches_out(spec));
+            if wide { Place::Wide } else { Place::At(shard.id) }
+        }
+        (Some(_), _) | (None, Spread::Exec | Spread::Connection | Spread::Cursor) => {
+            Place::Connection
+        }
+        (None, _) if reaches_out(spec) => Place::Wide,
+        (None, Spread::Everywhere(gather)) if !gather.holds() => Place::Connection,
+        _ => Place::At(shard.id),
+    }
+}
+
+/// Whether a command that runs on one shard concerns all its keys, those of slots that an
+/// operation holds too: FLUSHALL and its like from a client of the shard as a node of a cluster.
+pub fn needs_whole_shard(session: &Session, spec: &'static CommandSpec, args: &Args<'_>) -> bool {
+    let whole =
+        |spec: &CommandSpec| matches!(spec.spread, Spread::Everywhere(gather) if gather.holds());
+    let queue = || session.transaction.iter().flat_map(|transaction| &transaction.queue);
+    let spec = resolve(spec, args);
+    whole(spec) || spec.spread == Spread::Exec && queue().any(|(spec, _)| whole(spec))
 }
 
 /// The one home of all keys, if it is one.

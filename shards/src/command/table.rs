@@ -8,7 +8,8 @@
 use super::spec::{CommandSpec, Flags, Group, Handler, Keys};
 use super::spread::{Gather, Spread};
 use super::{
-    admin, client, connection, expiry, info, introspect, keys, numbers, strings, transaction,
+    admin, client, cluster, connection, expiry, info, introspect, keys, numbers, strings,
+    transaction,
 };
 
 /// Flags of several.
@@ -461,4 +462,68 @@ pub static COMMANDS: &[CommandSpec] = &[
         .is(Group::Server, &[Flags::LOADING, Flags::STALE, Flags::FAST], Keys::NONE)
         .tips(&["nondeterministic_output"])
         .doc("2.6.0", "O(1)", "Returns the time: seconds since 1970 and microseconds."),
+    command("asking", 1, "", cluster::asking)
+        .is(Group::Cluster, &[Flags::FAST], Keys::NONE)
+        .doc("3.0.0", "O(1)", "Asks to be let in to a slot that is on its way to another node; there is none."),
+    command("cluster", -2, "", introspect::help)
+        .is(Group::Cluster, &[Flags::CONTAINER, Flags::LONG], Keys::NONE)
+        .doc("3.0.0", "Depends on the subcommand", "Tells of the cluster that the shards of this node are."),
+    command("cluster|count-failure-reports", 3, "<node-id>", cluster::count_failure_reports)
+        .is(Group::Cluster, &[Flags::ADMIN, Flags::STALE], Keys::NONE)
+        .tips(&["nondeterministic_output"])
+        .doc("3.0.0", "O(1)", "Counts the nodes that take a node for failed: none."),
+    command("cluster|countkeysinslot", 3, "<slot>", cluster::countkeysinslot)
+        .is(Group::Cluster, &[Flags::STALE], Keys::NONE)
+        .doc("3.0.0", "O(1)", "Counts the keys of a slot that are on this node."),
+    command("cluster|getkeysinslot", 4, "<slot> <count>", cluster::getkeysinslot)
+        .is(Group::Cluster, &[Flags::STALE], Keys::NONE)
+        .tips(&["nondeterministic_output"])
+        .doc("3.0.0", "O(N) in the number of keys returned", "Returns so many keys of a slot that are on this node."),
+    command("cluster|help", 2, "", cluster::help)
+        .is(Group::Cluster, &[Flags::LOADING, Flags::STALE], Keys::NONE)
+        .doc("5.0.0", "O(1)", "Returns the subcommands."),
+    command("cluster|info", 2, "", cluster::info)
+        .is(Group::Cluster, &[Flags::LOADING, Flags::STALE], Keys::NONE)
+        .tips(&["nondeterministic_output"])
+        .doc("3.0.0", "O(1)", "Tells of the state of the cluster."),
+    command("cluster|keyslot", 3, "<key>", cluster::keyslot)
+        .is(Group::Cluster, &[Flags::STALE], Keys::NONE)
+        .doc("3.0.0", "O(N) in the length of the key", "Returns the slot of a key."),
+    command("cluster|links", 2, "", cluster::links)
+        .is(Group::Cluster, &[Flags::STALE], Keys::NONE)
+        .tips(&["nondeterministic_output"])
+        .doc("7.0.0", "O(1)", "Lists the connections to other nodes: none, since they are one process."),
+    command("cluster|myid", 2, "", cluster::myid)
+        .is(Group::Cluster, &[Flags::LOADING, Flags::STALE], Keys::NONE)
+        .doc("3.0.0", "O(1)", "Returns the identity of the node."),
+    command("cluster|myshardid", 2, "", cluster::myshardid)
+        .is(Group::Cluster, &[Flags::LOADING, Flags::STALE], Keys::NONE)
+        .tips(&["nondeterministic_output"])
+        .doc("7.2.0", "O(1)", "Returns the identity of the group of the node and its replicas."),
+    command("cluster|nodes", 2, "", cluster::nodes)
+        .is(Group::Cluster, &[Flags::LOADING, Flags::STALE], Keys::NONE)
+        .tips(&["nondeterministic_output"])
+        .doc("3.0.0", "O(N) in the number of nodes", "Lists the nodes and their slots, one a line."),
+    command("cluster|replicas", 3, "<node-id>", cluster::replicas)
+        .is(Group::Cluster, &[Flags::ADMIN, Flags::STALE], Keys::NONE)
+        .tips(&["nondeterministic_output"])
+        .doc("5.0.0", "O(1)", "Lists the replicas of a node: none."),
+    command("cluster|shards", 2, "", cluster::shards)
+        .is(Group::Cluster, &[Flags::LOADING, Flags::STALE], Keys::NONE)
+        .tips(&["nondeterministic_output"])
+        .doc("7.0.0", "O(N) in the number of nodes", "Returns the slots and the nodes that serve them."),
+    command("cluster|slaves", 3, "<node-id>", cluster::replicas)
+        .is(Group::Cluster, &[Flags::ADMIN, Flags::STALE], Keys::NONE)
+        .tips(&["nondeterministic_output"])
+        .doc("3.0.0", "O(1)", "Lists the replicas of a node; the old name of CLUSTER REPLICAS."),
+    command("cluster|slots", 2, "", cluster::slots)
+        .is(Group::Cluster, &[Flags::LOADING, Flags::STALE], Keys::NONE)
+        .tips(&["nondeterministic_output"])
+        .doc("3.0.0", "O(N) in the number of nodes", "Returns ranges of slots and who serves them."),
+    command("readonly", 1, "", cluster::readonly)
+        .is(Group::Cluster, &[Flags::LOADING, Flags::STALE, Flags::FAST], Keys::NONE)
+        .doc("3.0.0", "O(1)", "Says that reads of a replica will do; there is none."),
+    command("readwrite", 1, "", cluster::readwrite)
+        .is(Group::Cluster, &[Flags::LOADING, Flags::STALE, Flags::FAST], Keys::NONE)
+        .doc("3.0.0", "O(1)", "Takes READONLY back."),
 ];

@@ -28,6 +28,7 @@ impl Default for Alone {
             executable: String::new(),
             os: String::new(),
             shards: 1,
+            cluster: Arc::default(),
         };
         Self { facts, killed: Vec::new(), settings: Settings::default() }
     }

@@ -30,7 +30,7 @@ pub(super) fn queue(
     let (stats, queued) = (shard.stats.clone(), transaction.memory());
     let mut refuse = |text: String| {
         transaction.refused = true;
-        stats.errors.add(1);
+        stats.count_error(&text);
         reply.error(text.as_bytes());
     };
     if spec.flags.has(Flags::NO_MULTI) {

@@ -56,6 +56,8 @@ pub(super) struct Divider {
     pub(super) partition: Partition,
     pub(super) db: DbId,
     pub(super) databases: u8,
+    /// See [`super::Start`].
+    pub(super) only: Option<ShardId>,
 }
 
 impl Divider {
@@ -72,6 +74,9 @@ impl Divider {
         }
         if let Some(home) = home_of_keys(self.partition, spec, args) {
             return self.whole(home, spec, args);
+        }
+        if let Some(only) = self.only.filter(|_| spec.spread.is_of_keyspace()) {
+            return self.whole(only, spec, args);
         }
         match spec.spread {
             Spread::Connection | Spread::Watch | Spread::Exec | Spread::Home => local(),

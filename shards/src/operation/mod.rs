@@ -140,6 +140,8 @@ pub struct Start {
     pub databases: u8,
     /// Something random.
     pub noise: u64,
+    /// The one shard whose keys it concerns: its client takes that for a node of its own.
+    pub only: Option<ShardId>,
 }
 
 impl Operation {
@@ -164,7 +166,7 @@ impl Operation {
         };
         let holds = match spec.spread {
             Spread::Everywhere(gather) if !gather.holds() => Vec::new(),
-            _ => holds(start.partition, every, slots),
+            _ => holds(start, every, slots),
         };
         let mut operation = Self::new(start, session, Kind::One, holds, vec![item]);
         let step = operation.next();
@@ -200,7 +202,7 @@ impl Operation {
         slots.extend(homes);
         watching.sort_unstable();
         watching.dedup();
-        let holds = holds(start.partition, every, slots);
+        let holds = holds(start, every, slots);
         let mut operation = Self::new(start, session, Kind::Exec, holds, items);
         operation.watched = watching;
         operation.refused = refused;
@@ -219,7 +221,7 @@ impl Operation {
         }
         let spec = requests[0].spec;
         let run = Item::Run(spec, Box::new(Run::new(requests, session.db)));
-        let holds = holds(start.partition, false, slots);
+        let holds = holds(start, false, slots);
         let mut operation = Self::new(start, session, Kind::One, holds, vec![run]);
         let step = operation.next();
         (operation, step)
@@ -467,11 +469,15 @@ impl Operation {
 }
 
 fn divider(start: Start, db: DbId) -> Divider {
-    Divider { partition: start.partition, db, databases: start.databases }
+    Divider { partition: start.partition, db, databases: start.databases, only: start.only }
 }
 
 /// What to hold, in ascending order of shards.
-fn holds(partition: Partition, every: bool, mut slots: Vec<SlotId>) -> Vec<(ShardId, HoldSet)> {
+fn holds(start: Start, every: bool, mut slots: Vec<SlotId>) -> Vec<(ShardId, HoldSet)> {
+    let Start { partition, only, .. } = start;
+    if let (true, Some(shard)) = (every, only) {
+        return vec![(shard, HoldSet::All)];
+    }
     if every {
         return (0..partition.shards()).map(|n| (ShardId(n), HoldSet::All)).collect();
     }

@@ -9,7 +9,7 @@ use super::run::{self, AtHome};
 use crate::command::{self, CommandError, CommandSpec, Host, LongOp, OwnedArgs, Shard};
 use crate::ids::{ClientId, DbId};
 use crate::reply::{Protocol, Reply};
-use crate::session::Session;
+use crate::session::{Face, Session};
 use crate::store::{Blob, Expiry, Key, NewValue, OutOfMemory, Value};
 use crate::time::{Now, UnixMs};
 
@@ -22,12 +22,15 @@ pub struct Caller {
     pub protocol: Protocol,
     /// Whether its reads leave the last use of a key as it is (CLIENT NO-TOUCH).
     pub no_touch: bool,
+    /// As what the node answers it.
+    pub face: Face,
 }
 
 impl Caller {
     /// Of a session.
     pub fn of(session: &Session) -> Self {
-        Self { client: session.id, protocol: session.protocol, no_touch: session.no_touch }
+        let Session { id: client, protocol, no_touch, face, .. } = *session;
+        Self { client, protocol, no_touch, face }
     }
 }
 

@@ -37,5 +37,5 @@ fn every_command_of_many_keys_or_of_all_has_its_way_over_shards() {
 #[test]
 fn long_commands_are_those_that_walk_over_keys() {
     let long = COMMANDS.iter().filter(|spec| spec.flags.has(Flags::LONG));
-    assert!(long.map(|spec| spec.name).eq(["keys", "scan"]));
+    assert!(long.map(|spec| spec.name).eq(["keys", "scan", "cluster"]));
 }

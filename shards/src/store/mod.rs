@@ -342,6 +342,11 @@ impl Store {
         self.dbs.iter().map(|db| db.slot_len(slot)).sum()
     }
 
+    /// Keys of a slot in one database, those not yet found to have expired included.
+    pub fn keys_in_slot(&self, db: DbId, slot: SlotId) -> usize {
+        self.db(db).slot_len(slot)
+    }
+
     /// Removes up to `budget` keys of a slot; `true` when none is left.
     pub fn drop_slot(&mut self, slot: SlotId, budget: usize) -> bool {
         let mut left = budget;

@@ -40,7 +40,7 @@ fn join_of(name: &str) -> Join {
         | "current_clients_net_output_bytes" => Join::Sum,
         "client_recent_max_input_buffer" | "client_recent_max_output_buffer" => Join::Most,
         "used_memory_human" => Join::Human("used_memory"),
-        _ if name.starts_with("cmdstat_") => Join::Fields,
+        _ if name.starts_with("cmdstat_") || name.starts_with("errorstat_") => Join::Fields,
         _ if name.strip_prefix("db").is_some_and(|n| n.parse::<u8>().is_ok()) => Join::Fields,
         _ => Join::First,
     }

@@ -260,7 +260,7 @@ impl Node {
         if client.seat == at {
             return self.run_own(single.client, Some(single.spec), &single.args);
         }
-        let Caller { client, protocol, no_touch } = single.caller;
+        let Caller { client, protocol, no_touch, .. } = single.caller;
         let mut reply = Reply::new(protocol);
         seat.guest.stand_in(client, protocol, single.db, no_touch);
         let (shard, guest, host) = (&mut seat.shard, &mut seat.guest, &mut self.host);
@@ -323,7 +323,8 @@ impl Node {
         let seat = &mut self.seats[usize::from(at.0)];
         seat.begun += 1;
         let id = OpId { shard: *at, number: seat.begun };
-        let start = Start { id, partition: self.partition, databases: DATABASES, noise };
+        let start =
+            Start { id, partition: self.partition, databases: DATABASES, noise, only: None };
         let args = args.as_args();
         let (operation, step) = match spec.spread {
             Spread::Exec => Operation::of_exec(start, session, None),

@@ -37,7 +37,8 @@ impl Node {
         let requests = lines.iter().map(request).collect();
         seat.begun += 1;
         let id = OpId { shard: *at, number: seat.begun };
-        let start = Start { id, partition: self.partition, databases: DATABASES, noise: 0 };
+        let start =
+            Start { id, partition: self.partition, databases: DATABASES, noise: 0, only: None };
         let (operation, step) = Operation::of_run(start, session, requests);
         seat.operations.insert(id.number, Begun { client: number, operation, watch: Vec::new() });
         self.advance(id, step);
