@@ -69,7 +69,7 @@ fn together(work: Vec<Box<dyn FnMut(u64) + Send + '_>>) {
         stop.store(true, Ordering::Relaxed);
         for (n, worker) in workers.into_iter().enumerate() {
             let done = worker.join().expect("a worker");
-            assert!(done > 50, "worker {n}: only {done} rounds");
+            assert!(done > 20, "worker {n}: only {done} rounds");
         }
     });
 }
@@ -150,6 +150,8 @@ fn watched_counters_lose_nothing(driver: &str) {
             let script = in_stages(&[&["INCR", &key]], &[&["INCR", &key]], round);
             play(&mut wide, &script, 7);
             counts[2].fetch_add(2, Ordering::Relaxed);
+            // Who writes without looking would never let the others through.
+            std::thread::sleep(Duration::from_millis(3));
         }),
     ]);
     let expected: u64 = counts.iter().map(|count| count.load(Ordering::Relaxed)).sum();
