@@ -104,8 +104,8 @@ fn moved_leads_to_the_key(driver: &str) {
         for n in 0..300 {
             let key = format!("key:{n}");
             let home = home(shards, &key);
-            for shard in 0..nodes.len() {
-                let reply = nodes[shard].command(&["SET", &key, &n.to_string()]);
+            for (shard, client) in nodes.iter_mut().enumerate() {
+                let reply = client.command(&["SET", &key, &n.to_string()]);
                 if shard == home {
                     assert_eq!(reply, Value::ok());
                 } else {

@@ -24,6 +24,7 @@ use dataplane::runtime::uring::Uring;
 use dataplane::runtime::{Driver, Waker};
 use seccompiler::{SeccompAction, SeccompFilter, TargetArch};
 use shards::command::NodeFacts;
+use shards::session::Face;
 use shards::settings::Settings;
 use shards::time::Nanos;
 
@@ -100,13 +101,19 @@ struct Server {
 }
 
 impl Server {
-    fn start<D: Driver + 'static>(driver: fn() -> std::io::Result<D>) -> Self {
+    /// A server of one shard, as one that has all keys or as a node of a cluster.
+    fn start<D: Driver + 'static>(driver: fn() -> std::io::Result<D>, face: Face) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let control = Arc::new(Control::default());
+        let listener = Some(OwnedFd::from(listener));
+        let (listener, cluster) = match face {
+            Face::Standalone => (listener, None),
+            Face::Cluster => (None, listener),
+        };
         let setup = Setup {
-            listener: Some(OwnedFd::from(listener)),
-            cluster: None,
+            listener,
+            cluster,
             mesh: None,
             budget: Arc::new(shards::budget::Budget::new(1)),
             node: Arc::from([control.clone()]),
@@ -193,8 +200,8 @@ fn load(clients: &mut [TcpStream], rounds: usize, depth: usize) {
     }
 }
 
-fn nothing_is_allocated<D: Driver + 'static>(driver: fn() -> std::io::Result<D>) {
-    let server = Server::start(driver);
+fn nothing_is_allocated<D: Driver + 'static>(driver: fn() -> std::io::Result<D>, face: Face) {
+    let server = Server::start(driver, face);
     let mut clients: Vec<_> = (0..20)
         .map(|_| {
             let client = TcpStream::connect(server.address).unwrap();
@@ -211,7 +218,7 @@ fn nothing_is_allocated<D: Driver + 'static>(driver: fn() -> std::io::Result<D>)
         assert_eq!(
             allocated,
             0,
-            "allocations in {} requests, pipeline {depth}",
+            "allocations in {} requests, {face:?}, pipeline {depth}",
             60 * 20 * 9 * depth
         );
     }
@@ -223,9 +230,11 @@ fn nothing_is_allocated<D: Driver + 'static>(driver: fn() -> std::io::Result<D>)
     assert!(ALLOCATIONS.load(Ordering::Relaxed) > before, "the counter counts");
 }
 
-/// One test, since both servers share the counter.
+/// One test, since all servers share the counter.
 #[test]
 fn neither_driver_allocates_or_waits_for_a_lock() {
-    nothing_is_allocated(Uring::new);
-    nothing_is_allocated(Epoll::new);
+    for face in [Face::Standalone, Face::Cluster] {
+        nothing_is_allocated(Uring::new, face);
+        nothing_is_allocated(Epoll::new, face);
+    }
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use shards::command::{Args, CommandError, Flow, Host, NodeFacts, OwnedArgs, Shard, Traffic, dispatch, lookup};
-use shards::ids::ClientId;
+use shards::command::{Args, ClusterNode, CommandError, Flow, Host, NodeFacts, OwnedArgs, Shard, Traffic, dispatch, lookup};
+use shards::ids::{ClientId, ShardId};
+use shards::partition::Partition;
 use shards::reply::Reply;
-use shards::session::{ReplyMode, Session};
+use shards::session::{Face, ReplyMode, Session};
 use shards::settings::Settings;
 use shards::time::{Nanos, Now};
 
@@ -44,6 +45,10 @@ impl Host for Alone {
     }
 }
 
+fn node(port: u16) -> ClusterNode {
+    ClusterNode { id: "1".repeat(40), shard_id: "2".repeat(40), port }
+}
+
 fn alone() -> Alone {
     let facts = NodeFacts {
         version: "0".into(),
@@ -55,12 +60,14 @@ fn alone() -> Alone {
         executable: String::new(),
         os: String::new(),
         shards: 1,
-        cluster: Arc::default(),
+        cluster: Arc::from([node(7000), node(7001)]),
     };
     Alone { facts, settings: Settings::default() }
 }
 
-/// See the module's text. Two clients take turns; the first byte says how fast time goes.
+/// See the module's text. Two clients take turns; the first byte says how fast time goes, and
+/// by its highest bit whether they are clients of a cluster of which this shard is the second
+/// node of two.
 pub fn commands(data: &[u8]) {
     let Some((&pace, input)) = data.split_first() else { return };
     let limits =
@@ -71,6 +78,10 @@ pub fn commands(data: &[u8]) {
     let mut now = Now { mono: Nanos(1_000_000_000), wall_us: 1_700_000_000_000_000 };
     let mut shard = Shard::new(settings, 42, Arc::default());
     let mut sessions = [1, 2].map(|id| Session::new(ClientId(id), true, now));
+    if pace & 0x80 != 0 {
+        shard = shard.in_node(ShardId(1), Partition::new(2).expect("two shards"));
+        sessions.iter_mut().for_each(|session| session.face = Face::Cluster);
+    }
     let mut host = alone();
     for (turn, request) in requests.iter().filter(|request| !request.is_empty()).enumerate() {
         let session = &mut sessions[turn / 3 % 2];

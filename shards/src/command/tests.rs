@@ -34,6 +34,13 @@ impl Default for Alone {
     }
 }
 
+impl Alone {
+    /// The same node with other facts.
+    pub(crate) fn with(self, facts: NodeFacts) -> Self {
+        Self { facts, ..self }
+    }
+}
+
 impl Host for Alone {
     fn facts(&self) -> &NodeFacts {
         &self.facts
