@@ -140,12 +140,8 @@ impl Net {
 
     /// A client sends; how many bytes there was room for.
     pub fn write(&mut self, link: usize, bytes: &[u8]) -> usize {
-        let (window, link) = (self.rules.window, &mut self.links[link]);
-        if link.cut || link.broken {
-            return 0;
-        }
-        let n = bytes.len().min(link.up.room(window));
-        link.up.wire.extend(&bytes[..n]);
+        let n = bytes.len().min(self.room(link));
+        self.links[link].up.wire.extend(&bytes[..n]);
         n
     }
 
@@ -159,6 +155,12 @@ impl Net {
             (true, false, End::Arrived) => Read::Ended,
             _ => Read::Open,
         }
+    }
+
+    /// Bytes that a client may send now.
+    pub fn room(&self, link: usize) -> usize {
+        let link = &self.links[link];
+        if link.cut || link.broken { 0 } else { link.up.room(self.rules.window) }
     }
 
     /// Whether a client's read would find anything.
