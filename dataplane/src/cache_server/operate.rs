@@ -151,6 +151,8 @@ impl<D: Driver> CacheServer<D> {
         if !silent {
             conn.reply.append(outcome.reply);
         }
+        // HELLO among the commands of a transaction has changed it.
+        conn.reply.protocol = conn.session.protocol;
         if outcome.closes {
             conn.closing = Some(Reason::Killed);
         }
