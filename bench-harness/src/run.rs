@@ -47,6 +47,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Verdict, String> {
     let (record, windows) = match plan.driver.kind {
         DriverKind::Uring => load(Uring::new, plan),
         DriverKind::Epoll => load(Epoll::new, plan),
+        DriverKind::Sim => return Err("a simulated network carries no load".into()),
     }?;
     let outcome = match windows {
         Some(windows) => Outcome {

@@ -48,6 +48,11 @@ impl WatchTable {
         }
     }
 
+    /// Whether nobody watches anything.
+    pub fn is_empty(&self) -> bool {
+        self.watched.is_empty() && self.watchers.is_empty() && self.broken.is_empty()
+    }
+
     /// The keys that a client watches, with their databases.
     pub fn of(&self, client: ClientId) -> Vec<(DbId, Box<[u8]>)> {
         let keys = self.watched.get(&client).into_iter().flatten();

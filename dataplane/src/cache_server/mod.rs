@@ -19,6 +19,7 @@ mod guests;
 mod host;
 mod input;
 mod intake;
+mod leftovers;
 mod lifecycle;
 mod operate;
 mod output;
@@ -46,6 +47,7 @@ use shards::time::{Nanos, Now};
 use shards::wheel::Wheel;
 
 pub use control::{Control, Order};
+pub use leftovers::Leftovers;
 
 use crate::mesh::port::{Ends, Mesh};
 use crate::publish::{Publisher, Subscriber};

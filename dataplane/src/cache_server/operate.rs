@@ -150,6 +150,8 @@ impl<D: Driver> CacheServer<D> {
         if !silent {
             conn.reply.append(outcome.reply);
         }
+        // HELLO among the commands of a transaction has changed it.
+        conn.reply.protocol = conn.session.protocol;
         if outcome.closes {
             conn.closing = Some(Reason::Killed);
         }
@@ -200,15 +202,17 @@ impl<D: Driver> CacheServer<D> {
     pub(super) fn flush_mesh(&mut self) {
         self.finish_guests();
         let Some(across) = &mut self.across else { return };
+        // Before the tasks: a client that gives its watches up may watch anew in the same turn,
+        // and until a WATCH is answered it cannot give that up.
+        for (shard, client) in self.shard.farewells.drain(..) {
+            across.mesh.post(shard, Message::Farewell(client));
+        }
         for (shard, task) in across.departing.drain(..) {
             let packer = Packer { blobs: &self.blobs, lender: &mut across.lender };
             across.mesh.post(shard, Message::Task(packer.task(task)));
         }
         for (shard, bytes) in self.shard.pleas.drain(..) {
             across.mesh.post(shard, Message::MakeRoom(bytes));
-        }
-        for (shard, client) in self.shard.farewells.drain(..) {
-            across.mesh.post(shard, Message::Farewell(client));
         }
         if !across.returns.is_empty() {
             across.returns.take(&mut across.settled);

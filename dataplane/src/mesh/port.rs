@@ -290,6 +290,11 @@ impl Mesh {
         self.sleeper.unpark();
     }
 
+    /// Messages that wait for a parcel.
+    pub fn unsaid(&self) -> usize {
+        self.ports.iter().flatten().map(|port| port.outbox.len()).sum()
+    }
+
     /// Parcels that are away.
     pub fn away(&self) -> usize {
         let away = |port: &Port| self.parcels - port.spare.len() - usize::from(port.open.is_some());

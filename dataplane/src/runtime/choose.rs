@@ -15,6 +15,8 @@ pub enum DriverKind {
     Uring,
     /// `epoll`, anywhere.
     Epoll,
+    /// A simulated network; in tests only, the command line does not know it.
+    Sim,
 }
 
 impl DriverKind {
@@ -23,6 +25,7 @@ impl DriverKind {
         match self {
             Self::Uring => "uring",
             Self::Epoll => "epoll",
+            Self::Sim => "sim",
         }
     }
 }
@@ -71,8 +74,10 @@ pub fn open(wish: Wish) -> Result<(Opened, Choice), String> {
         }
         Err(error) => Err(format!("epoll could not be set up: {error}")),
     };
-    if wish == Wish::Only(DriverKind::Epoll) {
-        return epoll("asked for".into());
+    match wish {
+        Wish::Only(DriverKind::Epoll) => return epoll("asked for".into()),
+        Wish::Only(DriverKind::Sim) => return Err("a simulated network serves nobody".into()),
+        Wish::Auto | Wish::Only(DriverKind::Uring) => {}
     }
     match (Uring::new(), wish) {
         (Ok(driver), _) => {

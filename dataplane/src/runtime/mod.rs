@@ -1,6 +1,6 @@
 //! The event loop's bottom: sockets in, received bytes out, one kernel entry a turn.
 //!
-//! Three drivers stand behind one interface: `uring`, `epoll`, and (to come) `sim`. A
+//! Three drivers stand behind one interface: `uring`, `epoll`, and `sim` (in tests). A
 //! driver owns descriptors, receive buffers and payloads in flight. It knows no protocol,
 //! decides nothing about a connection's life except what the kernel forces, and never
 //! blocks outside [`Driver::turn`].

@@ -42,7 +42,7 @@ impl Waker {
     }
 
     /// Wakes whoever looks at the flag.
-    pub fn simulated(flag: Arc<AtomicBool>) -> Self {
+    pub(super) fn simulated(flag: Arc<AtomicBool>) -> Self {
         Self(Bell::Simulated(flag))
     }
 }

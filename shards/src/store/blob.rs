@@ -247,7 +247,10 @@ impl Blob {
         let Some(Body::Own(body)) = Rc::get_mut(&mut self.body) else { return Ok(None) };
         let old = body.storage.len();
         let len = old.max(offset + bytes.len());
-        body.storage.make_room(len)?;
+        if len > body.storage.room() {
+            body.memory.ask()?;
+            body.storage.make_room(len)?;
+        }
         body.storage.resize(len)[offset..offset + bytes.len()].copy_from_slice(bytes);
         body.memory.grow(len - old);
         body.memory.take(bytes.len());
@@ -329,16 +332,19 @@ impl fmt::Debug for BlobBuilder {
 impl BlobBuilder {
     /// Room for `capacity` bytes: address space only, no memory until they are written.
     pub(super) fn new(capacity: usize, memory: Rc<Memory>) -> Result<Self, OutOfMemory> {
+        memory.ask()?;
         Ok(Self::on(Storage::new(capacity)?, memory))
     }
 
     /// The same in a mapping of its own, whatever the length.
     pub(super) fn mapped(capacity: usize, memory: Rc<Memory>) -> Result<Self, OutOfMemory> {
+        memory.ask()?;
         Ok(Self::on(Storage::mapped(capacity)?, memory))
     }
 
     /// Room as for a value that goes on growing.
     pub(super) fn growing(len: usize, memory: Rc<Memory>) -> Result<Self, OutOfMemory> {
+        memory.ask()?;
         let mut storage = Storage::Heap(Vec::new());
         storage.make_room(len)?;
         Ok(Self::on(storage, memory))

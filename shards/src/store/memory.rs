@@ -13,6 +13,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use super::OutOfMemory;
 use super::key::Serial;
 use super::mapping::Mapping;
 
@@ -29,9 +30,32 @@ pub(super) struct Memory {
     /// Entries moved or removed so far, over all databases of a store.
     moves: Cell<u64>,
     serial: Cell<u32>,
+    /// Requests to refuse before any is granted again.
+    refusals: Cell<u32>,
 }
 
 impl Memory {
+    /// Asks whether the system is to be asked for memory.
+    pub(super) fn ask(&self) -> Result<(), OutOfMemory> {
+        match self.refusals.get().checked_sub(1) {
+            None => Ok(()),
+            Some(left) => {
+                self.refusals.set(left);
+                Err(OutOfMemory)
+            }
+        }
+    }
+
+    /// Refuses so many requests, as the system might.
+    pub(super) fn refuse(&self, requests: u32) {
+        self.refusals.set(requests);
+    }
+
+    /// Those that have not come yet.
+    pub(super) fn refusals(&self) -> u32 {
+        self.refusals.get()
+    }
+
     /// Bytes in use.
     #[inline]
     pub(super) fn living(&self) -> usize {

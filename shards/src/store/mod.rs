@@ -391,6 +391,14 @@ impl Store {
         self.memory.waiting()
     }
 
+    /// Refuses the next so many requests for more memory, as the system might: what a
+    /// simulation lets happen. Says how many refusals were outstanding.
+    pub fn refuse_memory(&self, requests: u32) -> u32 {
+        let left = self.memory.refusals();
+        self.memory.refuse(requests);
+        left
+    }
+
     fn random(&mut self) -> u64 {
         // SplitMix64 (Steele et al., 2014).
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);

@@ -338,6 +338,7 @@ impl Slab {
         if self.holes.is_empty() && self.bases.len() == MAX_SEGMENTS {
             return Err(OutOfMemory);
         }
+        self.memory.ask()?;
         let base = Mapping::new(SEGMENT_BYTES)?.into_start();
         self.memory.take(SEGMENT_BYTES);
         self.mapped += SEGMENT_BYTES;

@@ -23,22 +23,22 @@ pub struct SimSocket {
 
 /// What became of a connection before a driver took it, as the network learns it.
 #[derive(Debug, Default)]
-pub struct Fate {
+pub(super) struct Fate {
     /// Dropped: the server has closed it.
-    pub dropped: AtomicBool,
+    pub(super) dropped: AtomicBool,
     /// What it was told before.
-    pub told: OnceLock<&'static [u8]>,
+    pub(super) told: OnceLock<&'static [u8]>,
 }
 
 impl SimSocket {
     /// The end of connection `number`, and its fate for the network to look at.
-    pub fn new(number: u32) -> (Self, Arc<Fate>) {
+    pub(super) fn new(number: u32) -> (Self, Arc<Fate>) {
         let fate = Arc::new(Fate::default());
         (Self { number, fate: fate.clone() }, fate)
     }
 
     /// Which connection it is.
-    pub fn number(&self) -> u32 {
+    pub(super) fn number(&self) -> u32 {
         self.number
     }
 

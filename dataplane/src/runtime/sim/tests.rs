@@ -1,0 +1,344 @@
+//! The simulated driver does what the kernel's drivers do: one script, the same events.
+
+use std::io::{Read as _, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::*;
+use crate::runtime::epoll::Epoll;
+use crate::runtime::uring::Uring;
+use crate::runtime::{ConnKey, Driver, Event, Payload, RECEIVE_BUFFERS, Socket, Wait};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+const RULES: Rules = Rules {
+    window: 64 << 10,
+    buffers: RECEIVE_BUFFERS,
+    cut_reads: 0,
+    cut_sends: 0,
+    late_reads: 0,
+    sends_at_once: true,
+};
+
+/// The other side of a connection.
+trait Peer {
+    fn write(&mut self, bytes: &[u8]);
+    /// Reads so many bytes, fewer if the end or a reset comes before, which is said.
+    fn read(&mut self, most: usize) -> String;
+    fn finish(&mut self);
+    fn reset(&mut self);
+    /// Lets everything arrive; `true` when the driver has a reason for another turn.
+    fn settle(&mut self) -> bool;
+}
+
+impl Peer for TcpStream {
+    fn write(&mut self, bytes: &[u8]) {
+        self.write_all(bytes).unwrap();
+    }
+
+    fn read(&mut self, most: usize) -> String {
+        let mut seen = Vec::new();
+        let mut buffer = vec![0; most];
+        while seen.len() < most {
+            match (&*self).read(&mut buffer[..most - seen.len()]) {
+                Ok(0) => return show(&seen) + " end",
+                Ok(n) => seen.extend_from_slice(&buffer[..n]),
+                Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => {
+                    return show(&seen) + " reset";
+                }
+                Err(e) => panic!("{e}"),
+            }
+        }
+        show(&seen)
+    }
+
+    fn finish(&mut self) {
+        self.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
+    fn reset(&mut self) {
+        // Closing with a linger of no time resets.
+        rustix::net::sockopt::set_socket_linger(self.as_fd(), Some(std::time::Duration::ZERO))
+            .unwrap();
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        *self = TcpStream::connect(other.local_addr().unwrap()).unwrap();
+    }
+
+    fn settle(&mut self) -> bool {
+        false // the kernel does, and a turn waits for it
+    }
+}
+
+/// A client of the simulated network.
+struct Simulated(Rc<RefCell<Net>>, usize);
+
+impl Peer for Simulated {
+    fn write(&mut self, bytes: &[u8]) {
+        let n = self.0.borrow_mut().write(self.1, bytes);
+        assert_eq!(n, bytes.len(), "there was room");
+    }
+
+    fn read(&mut self, most: usize) -> String {
+        let mut seen = Vec::new();
+        match self.0.borrow_mut().read(self.1, most, &mut seen) {
+            Read::Ended if seen.len() < most => show(&seen) + " end",
+            Read::Reset if seen.len() < most => show(&seen) + " reset",
+            _ => show(&seen),
+        }
+    }
+
+    fn finish(&mut self) {
+        self.0.borrow_mut().finish(self.1);
+    }
+
+    fn reset(&mut self) {
+        self.0.borrow_mut().reset(self.1, false);
+    }
+
+    fn settle(&mut self) -> bool {
+        let mut net = self.0.borrow_mut();
+        for way in [Way::Up, Way::Down] {
+            net.deliver(self.1, way, usize::MAX);
+        }
+        net.is_ready(0)
+    }
+}
+
+/// Long runs of one byte are counted.
+fn show(bytes: &[u8]) -> String {
+    match bytes.first() {
+        Some(first) if bytes.len() > 100 && bytes.iter().all(|b| b == first) => {
+            format!("{} of {}", bytes.len(), *first as char)
+        }
+        _ => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}
+
+/// Turns until nothing comes any more, and says what came.
+fn events(driver: &mut dyn Driver, peer: &mut dyn Peer) -> String {
+    let (mut seen, mut received, mut quiet) = (Vec::new(), Vec::new(), 0);
+    while quiet < 2 {
+        let busy = peer.settle();
+        let mut events = Vec::new();
+        driver.turn(Wait::AtMost(10_000_000), &mut events).unwrap();
+        quiet = if busy || !events.is_empty() { 0 } else { quiet + 1 };
+        for event in events {
+            match event {
+                Event::Received(_, loan) => received.extend_from_slice(driver.bytes(loan)),
+                Event::Ended(_) => seen.push("ended".to_owned()),
+                Event::Failed(..) => seen.push("failed".to_owned()),
+                Event::Sent(..) => seen.push("sent".to_owned()),
+                Event::Woken => seen.push("woken".to_owned()),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    if !received.is_empty() {
+        seen.insert(0, show(&received));
+    }
+    seen.join(" ")
+}
+
+/// Plays the script; each line is what was done and what was seen.
+fn play(driver: &mut dyn Driver, key: ConnKey, peer: &mut dyn Peer) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut note = |what: &str, seen: String| lines.push(format!("{what}: {seen}"));
+    let send = |driver: &mut dyn Driver, byte: u8, len: usize| {
+        // Whether it left at once is each driver's own business.
+        match driver.send(key, Payload::new(vec![byte; len], Vec::new())) {
+            Some(_) => "sent",
+            None => "",
+        }
+    };
+    peer.write(b"hello");
+    note("bytes", events(driver, peer));
+    peer.write(&[b'x'; 40_000]);
+    note("more than two buffers", events(driver, peer));
+    driver.pause(key);
+    events(driver, peer);
+    peer.write(b"kept");
+    note("paused", events(driver, peer));
+    assert_eq!(driver.unreceived(key), 4);
+    driver.resume(key);
+    note("resumed", events(driver, peer));
+    assert_eq!(driver.unreceived(key), 0);
+    let at_once = send(driver, b's', 10);
+    note("a send", at_once.to_owned() + &events(driver, peer));
+    note("and what the peer reads", peer.read(10));
+    assert_eq!(driver.unsent(key), 0);
+    assert!(driver.send(key, Payload::default()).is_some(), "nothing to send");
+    driver.waker().wake();
+    driver.waker().wake();
+    note("rung twice", events(driver, peer));
+    peer.write(b"last");
+    peer.finish();
+    note("half closed", events(driver, peer));
+    let at_once = send(driver, b't', 9);
+    note("a send after it", at_once.to_owned() + &events(driver, peer));
+    driver.finish(key);
+    note("finished", events(driver, peer));
+    note("what the peer reads then", peer.read(100));
+    driver.resume(key);
+    note("the end is said again", events(driver, peer));
+    driver.close(key);
+    assert!(driver.send(key, Payload::new(vec![1], Vec::new())).is_some(), "the key is dead");
+    driver.pause(key);
+    driver.resume(key);
+    note("closed", events(driver, peer));
+    lines
+}
+
+/// The peer goes amid things.
+fn play_breaks(driver: &mut dyn Driver, key: ConnKey, peer: &mut dyn Peer) -> Vec<String> {
+    let mut lines = Vec::new();
+    peer.write(b"before");
+    lines.push(events(driver, peer));
+    peer.reset();
+    lines.push(events(driver, peer));
+    assert!(driver.unsent(key) == 0);
+    driver.close(key);
+    lines.push(events(driver, peer));
+    lines
+}
+
+/// The server closes over what it has not read: the peer is told by a reset.
+fn play_close_over_unread(
+    driver: &mut dyn Driver,
+    key: ConnKey,
+    peer: &mut dyn Peer,
+) -> Vec<String> {
+    driver.pause(key);
+    events(driver, peer);
+    peer.write(b"unread");
+    peer.settle();
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    driver.close(key);
+    let seen = events(driver, peer);
+    vec![seen, peer.read(10)]
+}
+
+type Script = fn(&mut dyn Driver, ConnKey, &mut dyn Peer) -> Vec<String>;
+
+fn on_kernel(mut driver: impl Driver, script: Script) -> Vec<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    peer.set_nodelay(true).unwrap();
+    peer.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+    let (socket, _) = listener.accept().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let key = driver.open(Socket::Kernel(OwnedFd::from(socket))).unwrap();
+    script(&mut driver, key, &mut peer)
+}
+
+fn on_sim(rules: Rules, seed: u64, script: Script) -> Vec<String> {
+    let net = Net::new(1, rules, seed);
+    let mut driver = SimDriver::new(net.clone(), 0);
+    let client = net.borrow_mut().connect().unwrap();
+    let mut accepted = Vec::new();
+    driver.turn(Wait::Poll, &mut accepted).unwrap();
+    let Some(Event::Accepted(_, socket)) = accepted.pop() else { panic!("accepted") };
+    let key = driver.open(socket).unwrap();
+    script(&mut driver, key, &mut Simulated(net, client))
+}
+
+#[test]
+fn the_same_script_brings_the_same_events() {
+    let scripts: [Script; 3] = [play, play_breaks, play_close_over_unread];
+    for script in scripts {
+        let expect = on_kernel(Epoll::new().unwrap(), script);
+        assert_eq!(on_kernel(Uring::new().unwrap(), script), expect, "uring");
+        for seed in 0..50 {
+            let at_once = seed % 2 == 0;
+            let rules = Rules { sends_at_once: at_once, ..RULES };
+            assert_eq!(on_sim(rules, seed, script), expect, "sim, seed {seed}");
+            // However much is cut, what comes is the same in the end.
+            let rules = Rules { cut_reads: 90, cut_sends: 90, buffers: 1, ..rules };
+            assert_eq!(on_sim(rules, seed, script), expect, "sim, cut, seed {seed}");
+        }
+    }
+}
+
+/// A payload longer than the window leaves in parts, as the peer reads.
+#[test]
+fn a_full_window_stops_a_send() {
+    for sends_at_once in [true, false] {
+        let net = Net::new(1, Rules { sends_at_once, ..RULES }, 1);
+        let mut driver = SimDriver::new(net.clone(), 0);
+        let client = net.borrow_mut().connect().unwrap();
+        let mut events = Vec::new();
+        driver.turn(Wait::Poll, &mut events).unwrap();
+        let Some(Event::Accepted(_, socket)) = events.pop() else { panic!("accepted") };
+        let key = driver.open(socket).unwrap();
+        let len = 3 * RULES.window + 7;
+        assert!(driver.send(key, Payload::new(vec![b'w'; len], Vec::new())).is_none());
+        let (mut seen, mut turns) = (Vec::new(), 0);
+        while events.is_empty() {
+            driver.turn(Wait::Poll, &mut events).unwrap();
+            turns += 1;
+            assert!(!net.borrow().is_ready(0) || !events.is_empty(), "no room, no reason to run");
+            net.borrow_mut().deliver(client, Way::Down, usize::MAX);
+            net.borrow_mut().read(client, usize::MAX, &mut seen);
+        }
+        assert!(matches!(events[0], Event::Sent(..)), "{events:?}");
+        net.borrow_mut().deliver(client, Way::Down, usize::MAX);
+        net.borrow_mut().read(client, usize::MAX, &mut seen);
+        assert_eq!((seen.len(), turns), (len, 4));
+    }
+}
+
+/// What arrived before a pause may still come once, and nothing after that.
+#[test]
+fn a_pause_lets_in_what_was_on_its_way() {
+    let mut late = 0;
+    for seed in 0..50 {
+        let net = Net::new(1, Rules { late_reads: 50, ..RULES }, seed);
+        let mut driver = SimDriver::new(net.clone(), 0);
+        let client = net.borrow_mut().connect().unwrap();
+        let mut events = Vec::new();
+        driver.turn(Wait::Poll, &mut events).unwrap();
+        let Some(Event::Accepted(_, socket)) = events.pop() else { panic!("accepted") };
+        let key = driver.open(socket).unwrap();
+        driver.pause(key);
+        net.borrow_mut().write(client, b"late");
+        net.borrow_mut().deliver(client, Way::Up, usize::MAX);
+        driver.turn(Wait::Poll, &mut events).unwrap();
+        late += events.len();
+        assert_eq!(net.borrow().counts.late_reads as usize, events.len());
+        net.borrow_mut().write(client, b"later");
+        net.borrow_mut().deliver(client, Way::Up, usize::MAX);
+        events.clear();
+        driver.turn(Wait::Poll, &mut events).unwrap();
+        assert!(events.is_empty(), "{events:?}");
+        assert!(!net.borrow().is_ready(0));
+    }
+    assert!((10..40).contains(&late), "{late} of 50");
+}
+
+/// A socket that nobody opens is closed; the peer reads what it was told.
+#[test]
+fn a_refused_client_is_told() {
+    let net = Net::new(1, RULES, 1);
+    let mut driver = SimDriver::new(net.clone(), 0);
+    let (told, dropped) = {
+        let mut net = net.borrow_mut();
+        (net.connect().unwrap(), net.connect().unwrap())
+    };
+    let mut events = Vec::new();
+    driver.turn(Wait::Poll, &mut events).unwrap();
+    for event in events.drain(..) {
+        let Event::Accepted(_, socket) = event else { panic!("{event:?}") };
+        if socket.addresses().0.unwrap().port() == 20_000 {
+            socket.refuse(b"no");
+        }
+    }
+    net.borrow_mut().heed_fates();
+    let mut clients =
+        [(told, "no end"), (dropped, " end")].map(|(n, seen)| (Simulated(net.clone(), n), seen));
+    for (client, seen) in &mut clients {
+        client.settle();
+        assert_eq!(client.read(10), *seen);
+    }
+    driver.stop_listening();
+    assert_eq!(net.borrow_mut().connect(), None);
+    assert_eq!(net.borrow().served(), 0);
+}
