@@ -58,6 +58,7 @@ fn facts(shards: u16) -> NodeFacts {
         executable: "sim".into(),
         os: "sim".into(),
         shards,
+        cluster: Arc::default(),
     }
 }
 
@@ -73,6 +74,7 @@ impl Node {
             let stats = mesh.as_ref().map(|ends| ends.stats.clone());
             let setup = Setup {
                 listener: None,
+                cluster: None,
                 mesh,
                 budget: budget.clone(),
                 node: node.clone(),
