@@ -132,6 +132,9 @@ impl Holds {
     /// Asks for slots: granted at once, or (`false`) in line until a release says so. Panics
     /// when the operation has asked this shard before and not released.
     pub fn request(&mut self, op: OpId, set: HoldSet) -> bool {
+        if cfg!(corelane_mutant = "holds_off") {
+            return true;
+        }
         debug_assert!(!self.knows(op), "an operation asks a shard once");
         if self.barrier.is_some() {
             self.behind.push_back((op, set));

@@ -83,32 +83,12 @@ fn play(section: &Section, protocol: u8, addr: SocketAddr, heard: &mut dyn FnMut
                     continue;
                 }
                 let text = match client.try_reply() {
-                    Ok(Some(value)) => shown(value, exchange.any_order),
+                    Ok(Some(value)) => resp::shown(value, exchange.any_order),
                     Ok(None) => "closed".into(),
                     Err(error) => format!("no reply: {error}"),
                 };
                 heard(exchange, &text);
             }
         }
-    }
-}
-
-fn shown(value: Value, any_order: bool) -> String {
-    if any_order { resp::render(&sorted(value)) } else { resp::render(&value) }
-}
-
-fn sorted(value: Value) -> Value {
-    let by_text = |mut items: Vec<Value>| {
-        items.sort_by_key(resp::render);
-        items
-    };
-    match value {
-        Value::Array(items) => Value::Array(by_text(items.into_iter().map(sorted).collect())),
-        Value::Set(items) => Value::Set(by_text(items.into_iter().map(sorted).collect())),
-        Value::Map(mut pairs) => {
-            pairs.sort_by_key(|(key, _)| resp::render(key));
-            Value::Map(pairs)
-        }
-        other => other,
     }
 }

@@ -171,3 +171,24 @@ fn quote(bytes: &[u8]) -> String {
     }
     out + "\""
 }
+
+/// The line of a value whose lists come in any order, if they do.
+pub fn shown(value: Value, any_order: bool) -> String {
+    if any_order { render(&sorted(value)) } else { render(&value) }
+}
+
+fn sorted(value: Value) -> Value {
+    let by_text = |mut items: Vec<Value>| {
+        items.sort_by_key(render);
+        items
+    };
+    match value {
+        Value::Array(items) => Value::Array(by_text(items.into_iter().map(sorted).collect())),
+        Value::Set(items) => Value::Set(by_text(items.into_iter().map(sorted).collect())),
+        Value::Map(mut pairs) => {
+            pairs.sort_by_key(|(key, _)| render(key));
+            Value::Map(pairs)
+        }
+        other => other,
+    }
+}

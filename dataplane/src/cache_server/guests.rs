@@ -161,6 +161,9 @@ impl<D: Driver> CacheServer<D> {
         }
         if let Some(across) = &mut self.across {
             across.mesh.recycle(home, parcel);
+            if cfg!(corelane_mutant = "thirsty_forgotten") {
+                across.thirsty.clear();
+            }
             across.awake.append(&mut across.thirsty);
         }
     }

@@ -279,10 +279,14 @@ impl<D: Driver> Desk<'_, D> {
         }
         let mut slots: Vec<SlotId> = Vec::new();
         each_slot(self.session, spec, &request.args, &mut |slot| slots.push(slot));
-        if !slots.iter().any(|slot| self.across.home.is_held(*slot)) {
+        let overtakes = self.has_parked();
+        if !overtakes && !slots.iter().any(|slot| self.across.home.is_held(*slot)) {
             return self.here(request, now);
         }
         if matches!(spec.name, "exec" | "watch") {
+            if overtakes {
+                return Routed::Waits;
+            }
             return self.begin(spec, &request.args, now); // they need the session
         }
         let silent = self.takes_no_reply(spec, &request.args);
@@ -301,9 +305,18 @@ impl<D: Driver> Desk<'_, D> {
         Routed::Away
     }
 
+    /// Whether an earlier command of this connection waits here for a hold to end.
+    fn has_parked(&self) -> bool {
+        let mut parked = self.across.parked.iter();
+        parked.any(|parked| matches!(parked.whose, Whose::Own(ticket) if ticket.conn == self.key))
+    }
+
     /// Sends a request to its key's home.
     fn send(&mut self, home: ShardId, spec: &'static CommandSpec, request: &Request<'_>) -> Routed {
         let Some(open) = self.across.mesh.open(home) else {
+            if cfg!(corelane_mutant = "drops_when_full") {
+                return Routed::Done(Flow::Done);
+            }
             self.across.thirsty.push(self.key);
             return Routed::Waits;
         };

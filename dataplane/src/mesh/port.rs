@@ -282,7 +282,7 @@ impl Mesh {
     /// that it must not. [`Mesh::unpark`] follows in any case.
     pub fn park(&mut self) -> bool {
         self.sleeper.prepare_to_park();
-        self.is_quiet()
+        cfg!(corelane_mutant = "no_second_look") || self.is_quiet()
     }
 
     /// Says that this shard is awake.

@@ -1,32 +1,81 @@
 //! Small scenes in which something once went wrong, told request by request.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use shards::ids::ShardId;
+use shards::partition::Partition;
+use shards::slot::slot_of;
+
 use super::client::{Client, Request};
 use super::ending;
-use super::resp;
+use super::resp::{self, Value};
 use super::roles::Script;
 use super::trace::Trace;
 use super::world::World;
 
-/// Sends requests at once, on a connection by its number, and says what was answered.
-pub fn say(world: &mut World<'_>, client: usize, requests: &[&str]) -> Vec<String> {
+/// Lets a client ask, on a connection by its number, without waiting for the answers.
+fn ask(world: &mut World<'_>, client: usize, requests: &[&str]) -> Rc<RefCell<Vec<Value>>> {
     let mut asked = Vec::new();
     for words in requests {
         asked.push(Request::of(asked.len() as u32, words));
     }
     let script = Script::new(asked);
-    let (answers, expected) = (script.answers.clone(), script.len());
+    let answers = script.answers.clone();
     let role = Box::new(script);
     match world.clients.get_mut(client) {
         Some(known) => known.role = role,
         None => {
             let mut fresh = Client::new(client, role, &mut world.rng);
+            fresh.resp3 = false; // until it asks for it
             fresh.connect(&mut world.node.net.borrow_mut());
             world.clients.push(fresh);
         }
     }
     ending::ask_all(world, client);
-    world.run(|_| answers.borrow().len() == expected, false).unwrap();
+    answers
+}
+
+/// Sends requests at once and says what was answered.
+pub fn say(world: &mut World<'_>, client: usize, requests: &[&str]) -> Vec<String> {
+    let answers = ask(world, client, requests);
+    world.run(|_| answers.borrow().len() == requests.len(), false).unwrap();
     answers.borrow().iter().map(resp::render).collect()
+}
+
+/// A key of each shard's, several times.
+fn keys_of(shard: u16, shards: u16, count: usize) -> Vec<String> {
+    let partition = Partition::new(shards).unwrap();
+    let all = (0..).map(|n| format!("key:{n}"));
+    let own = all.filter(|key| partition.home(slot_of(key.as_bytes())) == ShardId(shard));
+    own.take(count).collect()
+}
+
+/// A command that waits for a hold, and one behind it whose keys nobody holds: the second once
+/// went first, so that a MGET read what its own client wrote later.
+#[test]
+fn what_waits_for_a_hold_is_not_overtaken() {
+    for seed in 0..20 {
+        let mut trace = Trace::new(false);
+        let mut world = World::quiet(2, seed, &mut trace);
+        // The first client is served by the first shard, the second by the other.
+        say(&mut world, 0, &["PING"]);
+        say(&mut world, 1, &["PING"]);
+        let (here, there) = (keys_of(0, 2, 2), keys_of(1, 2, 1));
+        for n in 1..30 {
+            let holds = format!("MSET {} x {} y", here[1], there[0]);
+            let held = ask(&mut world, 1, &[holds.as_str(); 4]);
+            let gap = world.rng.below(60);
+            let end = world.trace.steps + gap as u64;
+            world.run(|world| world.trace.steps >= end || held.borrow().len() == 4, false).unwrap();
+            let (get, set) =
+                (format!("MGET {} {}", here[0], here[1]), format!("SET {} {n}", here[0]));
+            let answers = say(&mut world, 0, &[&get, &set]);
+            let before = if n == 1 { "[$-1".into() } else { format!("[\"{}\"", n - 1) };
+            assert!(answers[0].starts_with(&before), "seed {seed}, round {n}: {answers:?}");
+            world.run(|_| held.borrow().len() == 4, false).unwrap();
+        }
+    }
 }
 
 /// UNWATCH, or DISCARD, and WATCH behind it in one turn: the farewell to the key's home once

@@ -121,8 +121,8 @@ impl Checks {
                 Verdict::Undecided => self.undecided += 1,
                 Verdict::Impossible => {
                     let key = String::from_utf8_lossy(&key);
-                    let lines: Vec<String> = ops.iter().map(|op| format!("  {op:?}")).collect();
-                    return Err(format!("{key}: no order explains this\n{}", lines.join("\n")));
+                    let told = linear::explain(&ops, BUDGET);
+                    return Err(format!("{key}: no order explains this\n{told}"));
                 }
             }
         }

@@ -81,7 +81,7 @@ pub struct Client {
     pub number: usize,
     pub role: Box<dyn Role>,
     pub link: Option<usize>,
-    resp3: bool,
+    pub resp3: bool,
     /// What was queued on this connection, and how much of it is written.
     out: Vec<u8>,
     written: usize,

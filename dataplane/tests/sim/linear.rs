@@ -8,6 +8,8 @@
 
 use std::collections::HashSet;
 
+use super::trace::shown;
+
 /// What is done to a key. A value that is none is a key that is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -90,6 +92,41 @@ pub fn check(mut ops: Vec<Op>, budget: usize) -> Verdict {
     ops.retain(|op| op.done.is_some() || !matches!(op.kind, Kind::Get | Kind::Len));
     ops.sort_by_key(|op| op.called);
     Search { ops: &ops, seen: HashSet::new(), budget }.run()
+}
+
+/// The history up to the first reply that no order explains, the last operations in words.
+pub fn explain(ops: &[Op], budget: usize) -> String {
+    let mut replies: Vec<u64> = ops.iter().filter_map(|op| Some(op.done.as_ref()?.0)).collect();
+    replies.sort_unstable();
+    let until = |end: u64| -> Vec<Op> {
+        let called = ops.iter().filter(|op| op.called <= end).cloned();
+        let known = |op: Op| Op { done: op.done.filter(|(at, _)| *at <= end), ..op };
+        called.map(known).collect()
+    };
+    let fails = |end: &u64| check(until(*end), budget) == Verdict::Impossible;
+    let first = replies.partition_point(|end| !fails(end));
+    let mut history = until(replies.get(first).copied().unwrap_or(u64::MAX));
+    history.sort_by_key(|op| op.done.as_ref().map_or(u64::MAX, |(at, _)| *at));
+    let lines: Vec<String> = history.iter().rev().take(40).map(told).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+}
+
+fn told(op: &Op) -> String {
+    let short = |text: String| text.chars().take(70).collect::<String>();
+    let text = |bytes: &[u8]| shown(&bytes[..bytes.len().min(20)]);
+    let kind = match &op.kind {
+        Kind::Set(value) => format!("Set {}", text(value)),
+        Kind::SetIfNone(value) => format!("SetIfNone {}", text(value)),
+        Kind::GetSet(value) => format!("GetSet {}", text(value)),
+        Kind::Append(value) => format!("Append {}", text(value)),
+        other => format!("{other:?}"),
+    };
+    let seen = match &op.done {
+        None => "unknown".to_owned(),
+        Some((at, Seen::Bytes(value))) => format!("{at}: {}", text(value)),
+        Some((at, seen)) => format!("{at}: {seen:?}"),
+    };
+    short(format!("  connection {:2} {:6} {kind} -> {seen}", op.connection, op.called))
 }
 
 struct Search<'a> {

@@ -86,7 +86,7 @@ impl Plan {
         faults.retain(|fault| match fault {
             // Clients are stopped for long replies, which then there are none of.
             Fault::SmallMemory => !late,
-            Fault::FullRings => shards > 1 && clients > 2,
+            Fault::FullRings => shards > 1 && clients > 3,
             // Two of one shard have to send at a time.
             Fault::Starved => clients >= 2 * usize::from(shards),
             _ => true,
@@ -140,15 +140,14 @@ impl Plan {
         match client {
             0 if writes_much => roles::BLOBS,
             1 if self.has(Fault::Kill) => roles::NOISE,
-            last if last + 1 == self.clients && self.has(Fault::FullRings) => roles::REGISTERS,
+            last if last + 2 >= self.clients && self.has(Fault::FullRings) => roles::REGISTERS,
             _ => *rng.pick(&self.roles),
         }
     }
 
     /// Whether a client has to ask for much at a time.
     pub fn asks_much(&self, client: usize) -> bool {
-        client == 0 && self.has(Fault::LateRead)
-            || client + 1 == self.clients && self.has(Fault::FullRings)
+        client == 0 && self.has(Fault::LateRead) || self.has(Fault::FullRings)
     }
 
     pub fn has(&self, fault: Fault) -> bool {

@@ -37,6 +37,8 @@ pub struct World<'a> {
     pub held: BTreeMap<(usize, bool), u64>,
     pub stalled: BTreeMap<usize, u64>,
     pub healed: bool,
+    /// Whether time passes only when it is told to.
+    pub frozen: bool,
     asked: usize,
     /// Requests for memory that were to be refused.
     pub refusals: u64,
@@ -92,6 +94,7 @@ impl<'a> World<'a> {
             held: BTreeMap::new(),
             stalled: BTreeMap::new(),
             healed: false,
+            frozen: false,
             asked: 0,
             refusals: 0,
         };
@@ -173,6 +176,13 @@ impl<'a> World<'a> {
         Ok(())
     }
 
+    /// Lets everything happen that can without time passing.
+    pub fn settle(&mut self) {
+        while let Some(choice) = self.choose(false) {
+            self.take(choice, false).expect("nobody waits for anything");
+        }
+    }
+
     /// Something that can be done now, of all that can.
     fn choose(&mut self, asks: bool) -> Option<Choice> {
         let now = self.trace.steps;
@@ -211,7 +221,9 @@ impl<'a> World<'a> {
                 self.trace.mix(&[1, shard as u64]);
                 self.trace.tell(format_args!("shard {shard} {did}"));
                 let span = Nanos(self.rng.between(1_000, 60_000) as u64);
-                self.node.net.borrow_mut().pass(span);
+                if !self.frozen {
+                    self.node.net.borrow_mut().pass(span);
+                }
             }
             Choice::Wire(link, way) => {
                 let mut net = self.node.net.borrow_mut();

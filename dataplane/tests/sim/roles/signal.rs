@@ -16,8 +16,11 @@ enum Asked {
     /// The data, which are at least so new.
     Data(i64),
     /// Both of one moment.
-    Both,
+    All,
 }
+
+/// Keys that the data of a pair are in, so that some are at home elsewhere than `ready`.
+const PARTS: usize = 3;
 
 /// See the module's text.
 pub struct Signal {
@@ -46,7 +49,9 @@ impl Signal {
         for _ in 0..desk.rng.between(1, 3) {
             self.written += 1;
             let n = self.written;
-            requests.push(self.ask(&format!("SET data:{pair} {n}"), Asked::Write));
+            for part in 0..PARTS {
+                requests.push(self.ask(&format!("SET data{part}:{pair} {n}"), Asked::Write));
+            }
             if desk.rng.chance(30) {
                 requests.push(self.ask(&format!("GET other:{pair}"), Asked::Write));
             }
@@ -63,15 +68,17 @@ impl Role for Signal {
 
     fn next(&mut self, desk: &mut Desk<'_>) -> Vec<Request> {
         if let Some((pair, least)) = self.found.take() {
-            return vec![self.ask(&format!("GET data:{pair}"), Asked::Data(least))];
+            let part = desk.rng.below(PARTS);
+            return vec![self.ask(&format!("GET data{part}:{pair}"), Asked::Data(least))];
         }
         let pairs = desk.checks.pairs;
         if pairs == 0 || desk.rng.chance(50) {
             return self.write(desk);
         }
         let pair = pairs - 1 - desk.rng.below(pairs.min(3));
-        if desk.rng.chance(30) {
-            return vec![self.ask(&format!("MGET ready:{pair} data:{pair}"), Asked::Both)];
+        if desk.rng.chance(60) {
+            let all = format!("MGET ready:{pair} data0:{pair} data1:{pair} data2:{pair}");
+            return vec![self.ask(&all, Asked::All)];
         }
         vec![self.ask(&format!("GET ready:{pair}"), Asked::Ready(pair))]
     }
@@ -92,12 +99,12 @@ impl Role for Signal {
                     return Err(format!("ready said {least}, and the data are of {data}"));
                 }
             }
-            Asked::Both => {
+            Asked::All => {
                 let Value::Array(items) = value else { return Err(bad()) };
-                let both: Option<Vec<i64>> = items.iter().map(number).collect();
-                let both = both.ok_or_else(bad)?;
-                if both[1] < both[0] {
-                    return Err(format!("ready {} beside data {}", both[0], both[1]));
+                let all: Option<Vec<i64>> = items.iter().map(number).collect();
+                let all = all.ok_or_else(bad)?;
+                if all[1..].iter().any(|data| *data < all[0]) {
+                    return Err(format!("ready {} beside data {:?}", all[0], &all[1..]));
                 }
             }
         }
