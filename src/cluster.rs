@@ -137,9 +137,15 @@ mod tests {
 
     #[test]
     fn all_or_none() {
-        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = taken.local_addr().unwrap();
-        let below = SocketAddr::new(address.ip(), address.port() - 1);
+        // A port that is taken, with one before it that nobody has.
+        let pair = (0..100).find_map(|_| {
+            let taken = TcpListener::bind("127.0.0.1:0").ok()?;
+            let address = taken.local_addr().ok()?;
+            let below = SocketAddr::new(address.ip(), address.port() - 1);
+            TcpListener::bind(below).ok()?;
+            Some((taken, address, below))
+        });
+        let (_taken, address, below) = pair.expect("two ports");
         assert!(Cluster::open(Some(Wish::At(below)), 2).is_err());
         drop(TcpListener::bind(below).expect("the first was given back"));
         let beyond = SocketAddr::new(address.ip(), 65535);

@@ -179,6 +179,45 @@ fn increment(client: &mut Client, key: &str) {
     }
 }
 
+/// Replies come in the order of the requests, whichever of them had to wait for a hold.
+fn replies_keep_their_order(driver: &str) {
+    let node = start(driver);
+    let key = format!("{{{}}}k", tag(0, 0));
+    let mut wide = node.client();
+    let mut script = Vec::new();
+    for words in [&["SET", &key, "v"][..], &["DBSIZE"], &["GET", &key], &["WATCH", &key]] {
+        script.extend(resp::request(words));
+        script.extend(resp::request(&["SET", &key, "v"]));
+    }
+    script.extend(resp::request(&["UNWATCH"]));
+    // Clients of either port; of the standalone one's, some are on the shard of the key.
+    let clients = (0..3).map(|_| node.client()).chain([node.cluster_client(0)]);
+    let mut work: Vec<Box<dyn FnMut(u64) + Send + '_>> = vec![Box::new(|round| {
+        let script = in_stages(&[&["GET", &key]], &[&["SET", &key, "v"]], round);
+        play(&mut wide, &script, 7);
+    })];
+    for mut client in clients {
+        let script = &script;
+        work.push(Box::new(move |_| {
+            client.send(script);
+            let replies = client.replies(9);
+            let kinds: String = replies.iter().map(kind).collect();
+            assert_eq!(kinds, "OOIOVOOOO", "{replies:?}");
+        }));
+    }
+    together(work);
+}
+
+/// OK, an integer or a value.
+fn kind(reply: &Value) -> char {
+    match reply {
+        Value::Simple(_) => 'O',
+        Value::Int(_) => 'I',
+        Value::Bulk(_) => 'V',
+        _ => '?',
+    }
+}
+
 /// Amid transactions of several shards, cluster clients' commands mean what they mean else:
 /// database 0 alone, refusals, their own shard.
 fn its_own_rules_hold_amid_others(driver: &str) {
@@ -224,5 +263,6 @@ on_each_driver!(
     sums_are_whole,
     whole_shards_wait_their_turn,
     watched_counters_lose_nothing,
+    replies_keep_their_order,
     its_own_rules_hold_amid_others,
 );

@@ -274,20 +274,18 @@ impl<D: Driver> Desk<'_, D> {
         request: &Request<'_>,
         now: Now,
     ) -> Routed {
-        if needs_whole_shard(self.session, spec, &request.args) {
-            return self.begin(spec, &request.args, now); // it gets its turn among operations
-        }
+        let whole = needs_whole_shard(self.session, spec, &request.args);
         let mut slots: Vec<SlotId> = Vec::new();
         each_slot(self.session, spec, &request.args, &mut |slot| slots.push(slot));
         let overtakes = self.has_parked();
-        if !overtakes && !slots.iter().any(|slot| self.across.home.is_held(*slot)) {
+        if !whole && !overtakes && !slots.iter().any(|slot| self.across.home.is_held(*slot)) {
             return self.here(request, now);
         }
-        if matches!(spec.name, "exec" | "watch") {
-            if overtakes {
-                return Routed::Waits;
-            }
-            return self.begin(spec, &request.args, now); // they need the session
+        // These get their turn among operations, or need the session.
+        if whole || matches!(spec.name, "exec" | "watch") {
+            // The reply of an operation is for the place behind all that went before.
+            let first = !overtakes && self.abroad.is_empty();
+            return if first { self.begin(spec, &request.args, now) } else { Routed::Waits };
         }
         let silent = self.takes_no_reply(spec, &request.args);
         let ticket = ticket(self.key, self.order.open(), spec, silent);

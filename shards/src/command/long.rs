@@ -69,6 +69,8 @@ struct Walk {
     wanted: Option<u64>,
     /// Keys to be found at most.
     most: usize,
+    /// Whether keys are found that have expired and were not met since.
+    expired: bool,
     /// Whether SCAN's cursor is 0 behind the last slot.
     ends_here: bool,
     /// Whether keys of this kind are asked for at all.
@@ -164,11 +166,12 @@ impl LongOp {
         op
     }
 
-    /// CLUSTER GETKEYSINSLOT: so many keys of one slot, as far as it has them.
+    /// CLUSTER GETKEYSINSLOT: so many keys of one slot, as far as it has them. As in Redis,
+    /// those that COUNTKEYSINSLOT counts.
     pub(super) fn slot(slot: SlotId, most: usize, protocol: Protocol) -> Self {
         let asked = Asked { cursor: 0, pattern: None, count: 0, strings: true, ends_here: true };
         let mut op = Self::scan(slot..=slot, DbId(0), asked, protocol);
-        (op.0.wanted, op.0.most) = (None, most);
+        (op.0.wanted, op.0.most, op.0.expired) = (None, most, true);
         op
     }
 
@@ -187,6 +190,7 @@ impl LongOp {
             pattern: asked.pattern.map(Box::from),
             wanted: Some(asked.count),
             most: usize::MAX,
+            expired: false,
             ends_here: asked.ends_here,
             wants_strings: asked.strings,
             silent: false,
@@ -255,7 +259,7 @@ impl Walk {
         let wanted = self.wanted.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
         let piece = left.entries.min(PIECE);
         let (first, last) = self.slots.clone().into_inner();
-        let most = self.most;
+        let (most, expired) = (self.most, self.expired);
         let Self { found, pattern, wants_strings, left: undone, .. } = self;
         let mut visit = |key: Value<'_>, _: Value<'_>| {
             let mut comparison = Comparison::default();
@@ -272,8 +276,14 @@ impl Walk {
             }
         };
         let cursor = self.cursor.max(ScanCursor::of_slot(first));
-        let (next, visited) =
-            store.scan(self.db, ScanRange { from: cursor, last }, wanted, piece, now, &mut visit);
+        let (next, visited) = store.scan(
+            self.db,
+            ScanRange { from: cursor, last, expired },
+            wanted,
+            piece,
+            now,
+            &mut visit,
+        );
         self.cursor = next;
         self.began = true;
         left.entries = left.entries.saturating_sub(piece.max(visited));

@@ -76,6 +76,8 @@ pub struct ScanRange {
     pub from: ScanCursor,
     /// The last slot, itself included.
     pub last: SlotId,
+    /// Whether keys are visited that have expired and were not met since.
+    pub expired: bool,
 }
 
 impl ScanCursor {

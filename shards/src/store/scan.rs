@@ -24,7 +24,7 @@ impl Store {
     pub fn scan(
         &self,
         db: DbId,
-        ScanRange { from: cursor, last }: ScanRange,
+        ScanRange { from: cursor, last, expired }: ScanRange,
         entries: usize,
         work: usize,
         now: Now,
@@ -44,7 +44,7 @@ impl Store {
             bound = self.db(db).walk(id, bound, |seen| {
                 left = left.saturating_sub(SLOTS_PER_UNIT);
                 visited += 1;
-                if seen.entry.expiry().is_none_or(|at| at > unix) {
+                if expired || seen.entry.expiry().is_none_or(|at| at > unix) {
                     visit(seen.key(), seen.value());
                 }
             });

@@ -218,7 +218,7 @@ fn scanned(store: &Store, db: DbId, now: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
     loop {
         (cursor, _) = store.scan(
             db,
-            ScanRange { from: cursor, last: SlotId::LAST },
+            ScanRange { from: cursor, last: SlotId::LAST, expired: false },
             7,
             300,
             at_ms(now),
@@ -291,7 +291,7 @@ fn a_scan_sees_what_stays_while_the_rest_changes() {
         let mut visit = |key: Value<'_>, _: Value<'_>| seen.push(key.bytes().to_vec());
         (cursor, _) = store.scan(
             DbId(0),
-            ScanRange { from: cursor, last: SlotId::LAST },
+            ScanRange { from: cursor, last: SlotId::LAST, expired: false },
             10,
             1_000,
             now,
