@@ -1,23 +1,26 @@
 //! On the steady path a shard asks neither the allocator nor a futex for anything.
 //!
-//! A whole server runs on a thread whose allocations are counted, behind a filter that ends
-//! the process at its first futex call. Requests warm it up; from then on nothing may be
-//! allocated for GET, SET of a known size, INCR, EXPIRE, or a miss, with and without a
-//! pipeline, on either driver.
+//! A whole server runs on threads whose allocations are counted, behind a filter that counts
+//! futex calls and answers them with EAGAIN. Requests warm it up; from then on there may be
+//! neither for GET, SET of a known size, INCR, EXPIRE, or a miss, with and without a pipeline, on
+//! either driver; on several shards the same for single requests and for reads in a pipeline.
 //!
-//! Unsafe because a global allocator is; it only counts and passes on.
+//! Unsafe because a global allocator is, which only counts and passes on, and so is a signal
+//! handler, which counts and changes what the call returns.
 #![allow(unsafe_code, clippy::unwrap_used)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
 use dataplane::cache_server::{CacheServer, Control, Order, Setup};
+use dataplane::mesh::port::{Ends, MeshStats, PARCELS};
+use dataplane::net::listen_on;
 use dataplane::publish::publication;
 use dataplane::runtime::epoll::Epoll;
 use dataplane::runtime::uring::Uring;
@@ -83,66 +86,128 @@ fn facts() -> NodeFacts {
     }
 }
 
-/// Ends the process when this thread makes a futex call.
-fn forbid_futex() {
+static FUTEXES: AtomicU64 = AtomicU64::new(0);
+
+/// Answers a futex call with EAGAIN, upon which its caller tries again.
+extern "C" fn note_futex(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    FUTEXES.fetch_add(1, Ordering::Relaxed);
+    let context = context.cast::<libc::ucontext_t>();
+    // SAFETY: the kernel passes the context of the interrupted call, ours to change until we
+    // return; the register is where a call's result is expected.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        let result = &mut (*context).uc_mcontext.gregs[libc::REG_RAX as usize];
+        #[cfg(target_arch = "aarch64")]
+        let result = &mut (*context).uc_mcontext.regs[0];
+        *result = -i64::from(libc::EAGAIN) as _;
+    }
+}
+
+/// Counts this thread's futex calls from now on.
+fn count_futexes() {
+    // SAFETY: an all-zero action is a valid one; the handler only touches an atomic and the
+    // context it is given.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = note_futex as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO;
+        assert_eq!(libc::sigaction(libc::SIGSYS, &raw const action, std::ptr::null_mut()), 0);
+    }
     let rules = BTreeMap::from([(libc::SYS_futex, vec![])]);
     let arch: TargetArch = std::env::consts::ARCH.try_into().unwrap();
-    let (others, futex) = (SeccompAction::Allow, SeccompAction::KillProcess);
+    let (others, futex) = (SeccompAction::Allow, SeccompAction::Trap);
     let filter = SeccompFilter::new(rules, others, futex, arch).unwrap();
     let program: seccompiler::BpfProgram = filter.try_into().unwrap();
     seccompiler::apply_filter(&program).unwrap();
 }
 
-struct Server {
-    address: SocketAddr,
+/// Allocations and futex calls of all shards so far.
+fn counts() -> (u64, u64) {
+    (ALLOCATIONS.load(Ordering::Relaxed), FUTEXES.load(Ordering::Relaxed))
+}
+
+/// Those of some work.
+fn during(work: impl FnOnce()) -> (u64, u64) {
+    let before = counts();
+    work();
+    let after = counts();
+    (after.0 - before.0, after.1 - before.1)
+}
+
+/// One shard of a server.
+struct Running {
     control: Arc<Control>,
     waker: Waker,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
+struct Server {
+    address: SocketAddr,
+    shards: Vec<Running>,
+    mesh: Vec<Arc<MeshStats>>,
+}
+
 impl Server {
-    /// A server of one shard, as one that has all keys or as a node of a cluster.
-    fn start<D: Driver + 'static>(driver: fn() -> std::io::Result<D>, face: Face) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// A server of so many shards, as one that has all keys or as a node of a cluster.
+    fn start<D: Driver + 'static>(
+        driver: fn() -> std::io::Result<D>,
+        face: Face,
+        shards: u16,
+    ) -> Self {
+        let listener = listen_on("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
-        let control = Arc::new(Control::default());
+        let node: Arc<[Arc<Control>]> = (0..shards).map(|_| Arc::default()).collect();
         let listener = Some(OwnedFd::from(listener));
-        let (listener, cluster) = match face {
+        let (mut listener, mut cluster) = match face {
             Face::Standalone => (listener, None),
             Face::Cluster => (None, listener),
         };
-        let setup = Setup {
-            listener,
-            cluster,
-            mesh: None,
-            budget: Arc::new(shards::budget::Budget::new(1)),
-            node: Arc::from([control.clone()]),
-            settings: publication(Settings::default()),
-            seed: 1,
-            facts: facts(),
-            control: control.clone(),
-            spin: Nanos(0),
-        };
-        let (started, start) = mpsc::channel();
-        let thread = std::thread::spawn(move || {
-            let driver = driver().unwrap();
-            let waker = driver.waker();
-            let mut server = CacheServer::new(driver, setup).unwrap();
-            started.send(waker).unwrap();
-            forbid_futex();
-            COUNTED.set(true);
-            server.run().unwrap();
-            COUNTED.set(false);
-        });
-        let waker = start.recv().unwrap();
-        Self { address, control, waker, thread: Some(thread) }
+        let budget = Arc::new(shards::budget::Budget::new(shards));
+        let settings = publication(Settings::default());
+        let mut ends = Ends::between(shards, PARCELS).into_iter();
+        let mut server = Self { address, shards: Vec::new(), mesh: Vec::new() };
+        for control in node.iter() {
+            let mesh = ends.next().filter(|_| shards > 1);
+            server.mesh.extend(mesh.as_ref().map(|ends| ends.stats.clone()));
+            let setup = Setup {
+                listener: listener.take(),
+                cluster: cluster.take(),
+                mesh,
+                budget: budget.clone(),
+                node: node.clone(),
+                settings: settings.clone(),
+                seed: 1,
+                facts: facts(),
+                control: control.clone(),
+                spin: Nanos(0),
+            };
+            let (started, start) = mpsc::channel();
+            let thread = std::thread::spawn(move || {
+                let driver = driver().unwrap();
+                let waker = driver.waker();
+                let mut server = CacheServer::new(driver, setup).unwrap();
+                started.send(waker).unwrap();
+                count_futexes();
+                COUNTED.set(true);
+                server.run().unwrap();
+                COUNTED.set(false);
+            });
+            let waker = start.recv().unwrap();
+            let (control, thread) = (control.clone(), Some(thread));
+            server.shards.push(Running { control, waker, thread });
+        }
+        server
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.control.give(Order::Stop, &self.waker);
-        self.thread.take().unwrap().join().unwrap();
+        for Running { control, waker, .. } in &self.shards {
+            control.give(Order::Stop, waker);
+        }
+        for shard in &mut self.shards {
+            shard.thread.take().unwrap().join().unwrap();
+        }
     }
 }
 
@@ -154,24 +219,29 @@ fn request(out: &mut Vec<u8>, words: &str) {
     }
 }
 
-/// Requests of every steady kind, and how long their replies are together.
-fn round(n: usize) -> (Vec<u8>, usize) {
-    let mut out = Vec::new();
-    let mut reply = 0;
-    let mut add = |words: &str, expect: usize| {
-        request(&mut out, words);
-        reply += expect;
-    };
+/// Requests of every steady kind, and how long the reply of each is.
+fn steps(n: usize) -> [(String, usize); 9] {
     let key = n % 100;
-    add(&format!("SET key:{key:03} {:064}", n), "+OK\r\n".len());
-    add(&format!("GET key:{key:03}"), "$64\r\n\r\n".len() + 64);
-    add(&format!("SET exp:{key:03} {:016} EX 1000", n), "+OK\r\n".len());
-    add(&format!("EXPIRE key:{key:03} 500"), ":1\r\n".len());
-    add(&format!("SETRANGE num:{key:03} 0 00000"), ":5\r\n".len());
-    add(&format!("GET none:{key:03}"), "$-1\r\n".len());
-    add(&format!("SET cnt:{key:03} 1000"), "+OK\r\n".len());
-    add(&format!("INCR cnt:{key:03}"), ":1001\r\n".len());
-    add("PING", "+PONG\r\n".len());
+    [
+        (format!("SET key:{key:03} {n:064}"), "+OK\r\n".len()),
+        (format!("GET key:{key:03}"), "$64\r\n\r\n".len() + 64),
+        (format!("SET exp:{key:03} {n:016} EX 1000"), "+OK\r\n".len()),
+        (format!("EXPIRE key:{key:03} 500"), ":1\r\n".len()),
+        (format!("SETRANGE num:{key:03} 0 00000"), ":5\r\n".len()),
+        (format!("GET none:{key:03}"), "$-1\r\n".len()),
+        (format!("SET cnt:{key:03} 1000"), "+OK\r\n".len()),
+        (format!("INCR cnt:{key:03}"), ":1001\r\n".len()),
+        ("PING".into(), "+PONG\r\n".len()),
+    ]
+}
+
+/// The same in one piece, and how long their replies are together.
+fn round(n: usize) -> (Vec<u8>, usize) {
+    let (mut out, mut reply) = (Vec::new(), 0);
+    for (words, expect) in steps(n) {
+        request(&mut out, &words);
+        reply += expect;
+    }
     (out, reply)
 }
 
@@ -200,34 +270,81 @@ fn load(clients: &mut [TcpStream], rounds: usize, depth: usize) {
     }
 }
 
+fn connect(server: &Server, count: usize) -> Vec<TcpStream> {
+    let client = |_| {
+        let client = TcpStream::connect(server.address).unwrap();
+        client.set_nodelay(true).unwrap();
+        client
+    };
+    (0..count).map(client).collect()
+}
+
 fn nothing_is_allocated<D: Driver + 'static>(driver: fn() -> std::io::Result<D>, face: Face) {
-    let server = Server::start(driver, face);
-    let mut clients: Vec<_> = (0..20)
-        .map(|_| {
-            let client = TcpStream::connect(server.address).unwrap();
-            client.set_nodelay(true).unwrap();
-            client
-        })
-        .collect();
+    let server = Server::start(driver, face, 1);
+    let mut clients = connect(&server, 20);
     // The last is longer than a receive buffer, so that requests straddle two.
     for depth in [1, 32, 128] {
         load(&mut clients, 40, depth);
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
-        load(&mut clients, 60, depth);
-        let allocated = ALLOCATIONS.load(Ordering::Relaxed) - before;
-        assert_eq!(
-            allocated,
-            0,
-            "allocations in {} requests, {face:?}, pipeline {depth}",
-            60 * 20 * 9 * depth
-        );
+        let spent = during(|| load(&mut clients, 60, depth));
+        let requests = 60 * 20 * 9 * depth;
+        assert_eq!(spent, (0, 0), "in {requests} requests, {face:?}, pipeline {depth}");
     }
     // The counter counts: a new key needs a place now and then.
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
     let mut requests = Vec::new();
     (0..20_000).for_each(|n| request(&mut requests, &format!("SET fresh:{n} value")));
-    exchange(&mut clients[0], &requests, 20_000 * 5, &mut Vec::new());
-    assert!(ALLOCATIONS.load(Ordering::Relaxed) > before, "the counter counts");
+    let spent = during(|| exchange(&mut clients[0], &requests, 20_000 * 5, &mut Vec::new()));
+    assert!(spent.0 > 0, "the counter counts");
+}
+
+/// Over several shards: whatever one client asks at a time, and reads in a pipeline.
+fn nor_is_it_across<D: Driver + 'static>(driver: fn() -> std::io::Result<D>, shards: u16) {
+    let server = Server::start(driver, Face::Standalone, shards);
+    let mut clients = connect(&server, 20);
+    let mut buffer = Vec::new();
+    let mut one_by_one = |clients: &mut [TcpStream], rounds: usize| {
+        for n in 0..rounds {
+            for client in clients.iter_mut() {
+                for (words, reply) in steps(n) {
+                    let mut out = Vec::new();
+                    request(&mut out, &words);
+                    exchange(client, &out, reply, &mut buffer);
+                }
+            }
+        }
+    };
+    // One from each shard.
+    one_by_one(&mut clients[..1], 100);
+    let mut windows = Vec::new();
+    while windows.last() != Some(&(0, 0)) {
+        windows.push(during(|| one_by_one(&mut clients[..3], 20)));
+        assert!(windows.len() < 40, "single requests over {shards} shards: {windows:?}");
+    }
+
+    let mut buffer = Vec::new();
+    for depth in [1, 32, 128] {
+        let mut reads = |clients: &mut [TcpStream], rounds: usize| {
+            let mut out = Vec::new();
+            for n in 0..rounds {
+                out.clear();
+                (0..depth).for_each(|deep| {
+                    request(&mut out, &format!("GET key:{:03}", (n + deep) % 100))
+                });
+                // All at once, so that both ways are in use.
+                clients.iter_mut().for_each(|client| client.write_all(&out).unwrap());
+                for client in clients.iter_mut() {
+                    exchange(client, &[], depth * ("$64\r\n\r\n".len() + 64), &mut buffer);
+                }
+            }
+        };
+        // The last of the parcels is filled seldom, so that warming up takes a while.
+        let mut windows = Vec::new();
+        while windows.last() != Some(&(0, 0)) {
+            windows.push(during(|| reads(&mut clients, 50)));
+            assert!(windows.len() < 40, "reads over {shards} shards, {depth} deep: {windows:?}");
+        }
+    }
+    let sent: u64 = server.mesh.iter().map(|stats| stats.requests.get()).sum();
+    assert!(sent > 100_000, "they are at home elsewhere: {sent}");
 }
 
 /// One test, since all servers share the counter.
@@ -236,5 +353,9 @@ fn neither_driver_allocates_or_waits_for_a_lock() {
     for face in [Face::Standalone, Face::Cluster] {
         nothing_is_allocated(Uring::new, face);
         nothing_is_allocated(Epoll::new, face);
+    }
+    for shards in [2, 3] {
+        nor_is_it_across(Uring::new, shards);
+        nor_is_it_across(Epoll::new, shards);
     }
 }

@@ -56,11 +56,13 @@ impl<D: Driver> CacheServer<D> {
             across.mesh.give_back(from, parcel);
             return Ok(());
         }
-        let heads = parcel.heads.clone();
         let mut place = across.guests.len();
-        across.guests.push(Guests { from, parcel, reply: Reply::default() });
+        // The parcel's own buffer, which keeps its memory from trip to trip.
+        let mut parcel = parcel;
+        let reply = Reply { bytes: std::mem::take(&mut parcel.replies), ..Reply::default() };
+        across.guests.push(Guests { from, parcel, reply });
         let mut origin = self.batch.origin(NOBODY, Source::Guest(place as u32));
-        for (n, head) in heads.into_iter().enumerate() {
+        for n in 0..requests {
             if self.batch.is_full() {
                 self.run_full_batch()?;
                 // Parcels that are done have gone; this one is not.
@@ -68,6 +70,8 @@ impl<D: Driver> CacheServer<D> {
                 place = guests.saturating_sub(1);
                 origin = self.batch.origin(NOBODY, Source::Guest(place as u32));
             }
+            let Some(across) = &self.across else { return Ok(()) };
+            let head = across.guests[place].parcel.heads[n];
             self.batch.queued.push(Queued {
                 spec: Some(head.spec),
                 at: head.at.unwrap_or_default(),
