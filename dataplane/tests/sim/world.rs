@@ -98,6 +98,7 @@ impl<'a> World<'a> {
             asked: 0,
             refusals: 0,
         };
+        world.checks.crowded = world.plan.has(Fault::Crowd);
         let start = world.node.net.borrow().now().wall_us;
         world.checks.set_clock(start);
         world
