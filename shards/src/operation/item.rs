@@ -89,7 +89,7 @@ impl Divider {
     }
 
     fn part(&self, home: ShardId, work: Work) -> (ShardId, Part) {
-        (home, Part { db: self.db, work })
+        (home, Part::new(self.db, work))
     }
 
     fn whole(&self, home: ShardId, spec: &'static CommandSpec, args: &Args<'_>) -> Item {
