@@ -161,6 +161,9 @@ impl Role for Noise {
     }
 
     fn next(&mut self, desk: &mut Desk<'_>) -> Vec<Request> {
+        if desk.checks.kills {
+            return self.kill(desk); // one is due
+        }
         match desk.rng.below(14) {
             0 => self.quietly(desk),
             1 => self.elsewhere(desk),
