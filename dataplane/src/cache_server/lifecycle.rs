@@ -176,10 +176,10 @@ impl<D: Driver> CacheServer<D> {
                 if self.draining.is_none() {
                     self.driver.stop_listening();
                     self.draining = Some(self.now.mono.after(DRAIN));
-                    // What the kernel had received by now comes with the next turn.
-                    return false;
+                    // What the kernel had received by now comes with the next turn, which is
+                    // the first that lets go of anybody.
                 }
-                self.drain()
+                false
             }
         }
     }
@@ -191,7 +191,7 @@ impl<D: Driver> CacheServer<D> {
     }
 
     /// Lets go of all clients with nothing under way; `true` when none is left.
-    fn drain(&mut self) -> bool {
+    pub(super) fn drain(&mut self) -> bool {
         let keys: Vec<ConnKey> = self
             .conns
             .iter()

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! doze: look a while (spin) -> parked -> second look -> how long
-//! wake: the driver's turn  -> unpark -> orders -> the server's turn
+//! wake: the driver's turn  -> unpark -> orders -> the server's turn -> who may go (draining)
 //! ```
 
 #![forbid(unsafe_code)]
@@ -68,11 +68,13 @@ impl<D: Driver> CacheServer<D> {
         }
         self.now = self.driver.now();
         self.stats.wait_ns.add(self.now.mono.since(self.dozed).0);
+        let drains = self.draining.is_some();
         if self.obey() {
             return Ok(true);
         }
         self.wait = self.turn()?;
-        Ok(false)
+        // Last, since until now the driver had taken bytes in that nobody had looked at.
+        Ok(drains && self.drain())
     }
 
     /// Looks for work for a while, where that pays; `true` when some has come.

@@ -17,6 +17,8 @@ pub struct Checks {
     /// Those that were told to be closed.
     pub killed: BTreeSet<i64>,
     pub draining: bool,
+    /// Whether clients may be refused.
+    pub crowded: bool,
     /// Whether the system may refuse memory amid a transaction, which then is done in part.
     pub memory_is_refused: bool,
     /// The highest that the wall clock has been, in microseconds.

@@ -16,16 +16,27 @@ pub struct Request {
     pub tag: u32,
     /// Whether no reply will come (CLIENT REPLY).
     pub silent: bool,
+    /// Whether the server closes once it has answered (QUIT).
+    pub last: bool,
 }
 
 impl Request {
     pub fn new(tag: u32, args: &[&[u8]]) -> Self {
-        Self { args: args.iter().map(|arg| arg.to_vec()).collect(), tag, silent: false }
+        Self {
+            args: args.iter().map(|arg| arg.to_vec()).collect(),
+            tag,
+            silent: false,
+            last: false,
+        }
     }
 
     pub fn of(tag: u32, words: &str) -> Self {
         let args = words.split(' ').map(|word| word.as_bytes().to_vec()).collect();
-        Self { args, tag, silent: false }
+        Self { args, tag, silent: false, last: false }
+    }
+
+    pub fn last(self) -> Self {
+        Self { last: true, ..self }
     }
 
     pub fn silent(self) -> Self {
@@ -74,6 +85,7 @@ struct Awaited {
     end: usize,
     /// What an ECHO has to say.
     echo: u64,
+    last: bool,
 }
 
 /// See the module's text.
@@ -93,6 +105,8 @@ pub struct Client {
     pub finished: bool,
     /// Whether the server has told why it closes.
     told_why: bool,
+    /// Whether QUIT was answered, after which nothing comes.
+    ended_by_quit: bool,
     /// Requests that it asks at a time.
     pub depth: usize,
     /// How eagerly it reads, of a hundred.
@@ -117,6 +131,7 @@ impl Client {
             id: None,
             finished: false,
             told_why: false,
+            ended_by_quit: false,
             depth: *rng.pick(&[1, 2, 8, 30]),
             appetite: *rng.pick(&[5, 50, 90]),
         }
@@ -148,7 +163,8 @@ impl Client {
         self.out.clear();
         self.written = 0;
         self.inbox.clear();
-        (self.id, self.finished, self.told_why) = (None, false, false);
+        (self.id, self.finished) = (None, false);
+        (self.told_why, self.ended_by_quit) = (false, false);
         if self.link.is_some() {
             if self.resp3 {
                 self.queue(&Request::of(HELLO, "HELLO 3"), 0);
@@ -161,7 +177,7 @@ impl Client {
         self.out.extend(resp::request(&request.args));
         if !request.silent {
             let end = self.out.len();
-            self.awaited.push_back(Awaited { tag: request.tag, end, echo });
+            self.awaited.push_back(Awaited { tag: request.tag, end, echo, last: request.last });
         }
     }
 
@@ -174,6 +190,9 @@ impl Client {
         asks: bool,
     ) -> Done {
         let Some(link) = self.link else {
+            if desk.checks.crowded && !desk.rng.chance(2) {
+                return Ok(()); // who was refused waits before he tries again
+            }
             self.connect(net);
             trace.tell(format_args!("client {} connects: {:?}", self.number, self.link));
             return Ok(());
@@ -242,12 +261,21 @@ impl Client {
 
     /// One reply, which is the answer to the oldest request.
     fn take(&mut self, desk: &mut Desk<'_>, value: &Value) -> Done {
+        if self.ended_by_quit {
+            return Err(format!("a reply behind QUIT's: {}", resp::render(value)));
+        }
+        if is_refusal(value) && self.id.is_none() {
+            self.told_why = true; // whatever it wanted
+            return Ok(());
+        }
         let Some(awaited) = self.awaited.pop_front() else {
             return Err(format!("a reply to nothing: {}", resp::render(value)));
         };
         if matches!(value, Value::Error(text) if is_last_word(text)) {
             self.told_why = true;
         }
+        self.ended_by_quit = awaited.last;
+        self.told_why |= awaited.last;
         match awaited.tag {
             ECHO => match value {
                 Value::Bulk(text) if *text == awaited.echo.to_string().into_bytes() => Ok(()),
@@ -272,7 +300,9 @@ impl Client {
     /// The server has closed: it must have had a reason, and have answered what it read.
     fn gone(&mut self, net: &mut Net, desk: &mut Desk<'_>, end: Read, whole: bool) -> Done {
         let killed = self.id.is_some_and(|id| desk.checks.killed.contains(&id));
-        let excused = killed || self.told_why || desk.checks.draining;
+        // Who is refused may lose the reason, as he has sent what nobody reads.
+        let refused = desk.checks.crowded && self.id.is_none();
+        let excused = killed || refused || self.told_why || desk.checks.draining;
         if !excused {
             if !self.finished || end == Read::Reset {
                 return Err(format!("closed without a reason ({end:?})"));
@@ -335,6 +365,11 @@ impl Client {
             self.finished = true;
         }
     }
+}
+
+/// What a client is told that there is no room for.
+fn is_refusal(value: &Value) -> bool {
+    matches!(value, Value::Error(text) if text == b"ERR max number of clients reached")
 }
 
 /// Errors after which the server closes.

@@ -104,6 +104,11 @@ pub fn drain(world: &mut World<'_>) -> Result<(), String> {
     }
     // They are known to the node, and then everything they want lies at its door.
     world.run(|world| !world.clients.iter().any(Client::waits), false)?;
+    // It takes many turns to read.
+    {
+        let rules = &mut world.node.net.borrow_mut().rules;
+        (rules.cut_reads, rules.buffers) = (95, 1);
+    }
     for n in first..world.clients.len() {
         ask_all(world, n);
         world.clients[n].write_all(&mut world.node.net.borrow_mut());

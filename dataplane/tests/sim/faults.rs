@@ -40,6 +40,7 @@ impl World<'_> {
             (Fault::LateRead, counts.late_reads),
             (Fault::Starved, counts.starved),
             (Fault::FullRings, self.node.waits_for_parcels()),
+            (Fault::Crowd, self.node.refused_clients()),
             (Fault::SmallMemory, self.node.short_of_memory()),
             (Fault::Kill, self.checks.killed.len() as u64),
             (Fault::NoMemory, self.refusals - u64::from(outstanding)),

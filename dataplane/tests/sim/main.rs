@@ -33,7 +33,11 @@ use std::ops::Range;
 const SEEDS: Range<u64> = 0..100;
 
 /// Seeds that once found something, and what.
-const ONCE_FAILED: &[(u64, &str)] = &[];
+const ONCE_FAILED: &[(u64, &str)] = &[
+    (10, "a WATCH behind UNWATCH in one turn was lost"),
+    (48, "a drain closed over received bytes that nobody had looked at"),
+    (2_178, "MGET waited for a hold, and a SET behind it did not"),
+];
 
 /// `SIM_SEEDS`: one number, or `from..to`; else the usual ones.
 fn wanted(usual: Range<u64>) -> Range<u64> {

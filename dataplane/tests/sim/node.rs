@@ -188,6 +188,12 @@ impl Node {
             .sum()
     }
 
+    /// Clients that there was no room for.
+    pub fn refused_clients(&self) -> u64 {
+        let stats = self.shards.iter().map(|shard| &shard.control.loop_stats);
+        stats.map(|stats| stats.refused_clients.get()).sum()
+    }
+
     /// Doorbells rung.
     pub fn doorbells(&self) -> u64 {
         let mesh = self.shards.iter().filter_map(|shard| shard.mesh.as_ref());

@@ -36,10 +36,12 @@ pub enum Fault {
     Kill,
     /// A shard wakes for nothing.
     Spurious,
+    /// There are more clients than the node takes.
+    Crowd,
 }
 
 /// All of them.
-pub const FAULTS: [Fault; 14] = [
+pub const FAULTS: [Fault; 15] = [
     Fault::CutRead,
     Fault::ShortSend,
     Fault::LateRead,
@@ -54,6 +56,7 @@ pub const FAULTS: [Fault; 14] = [
     Fault::SmallMemory,
     Fault::Kill,
     Fault::Spurious,
+    Fault::Crowd,
 ];
 
 /// What a shard needs for a database with one key.
@@ -82,11 +85,16 @@ impl Plan {
         if rng.chance(15) {
             faults.clear(); // all must be well without any, too
         }
+        let needy = [Fault::Kill, Fault::NoMemory, Fault::LateRead, Fault::FullRings];
+        let alike = !needy.iter().any(|fault| faults.contains(fault));
         let late = faults.contains(&Fault::LateRead);
+        let crowd = clients > 4 && alike && faults.contains(&Fault::Crowd);
         faults.retain(|fault| match fault {
             // Clients are stopped for long replies, which then there are none of.
-            Fault::SmallMemory => !late,
+            Fault::SmallMemory => !late && !crowd,
             Fault::FullRings => shards > 1 && clients > 3,
+            // Those that others need might be kept out.
+            Fault::Crowd => crowd,
             // Two of one shard have to send at a time.
             Fault::Starved => clients >= 2 * usize::from(shards),
             _ => true,
@@ -113,6 +121,9 @@ impl Plan {
             settings.policy = *rng.pick(&policies);
             let empty = usize::from(shards) * DATABASE_BYTES;
             settings.maxmemory = (empty + rng.between(500, 10_000)) as u64;
+        }
+        if has(Fault::Crowd) {
+            settings.maxclients = clients as u32; // and there is one more, who came first
         }
         let requests = rng.between(300, 2_000);
         let few = rng.between(1, 3);

@@ -98,6 +98,7 @@ impl<'a> World<'a> {
             asked: 0,
             refusals: 0,
         };
+        world.checks.crowded = world.plan.has(Fault::Crowd);
         let start = world.node.net.borrow().now().wall_us;
         world.checks.set_clock(start);
         world
@@ -109,7 +110,9 @@ impl<'a> World<'a> {
         self.plan_faults(0);
         let mut requests = self.plan.requests;
         for _ in 0..EXTENSIONS {
-            while self.asked < requests || !self.due.is_empty() {
+            // What cannot happen is not waited for for ever.
+            let most = 4 * requests;
+            while self.asked < requests || !self.due.is_empty() && self.asked < most {
                 // By bursts: between them nobody asks, and everybody must get his answers.
                 let burst = self.asked + self.rng.between(10, 300);
                 self.run(|world| world.asked >= burst, true)?;

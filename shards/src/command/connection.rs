@@ -40,6 +40,16 @@ pub(crate) fn select_of(spec: &CommandSpec, args: &Args<'_>, databases: u8) -> O
     u8::try_from(n).ok().filter(|n| *n < databases).map(DbId)
 }
 
+/// The protocol that a command chooses, if it is HELLO with one of those there are and no more.
+pub(crate) fn hello_of(spec: &CommandSpec, args: &Args<'_>) -> Option<Protocol> {
+    match args.get(1).map(number::integer) {
+        _ if spec.name != "hello" || args.len() != 2 => None,
+        Some(Some(2)) => Some(Protocol::Resp2),
+        Some(Some(3)) => Some(Protocol::Resp3),
+        _ => None,
+    }
+}
+
 pub(super) fn select(c: &mut Context<'_>) -> Done {
     c.session.db = c.db_index(1, "ERR value is not an integer or out of range")?;
     c.reply.ok();

@@ -33,7 +33,7 @@ mod transaction;
 use std::sync::Arc;
 
 pub use args::{Args, OwnedArgs, PackedArgs, Span};
-pub(crate) use connection::select_of;
+pub(crate) use connection::{hello_of, select_of};
 pub use docs::reference_markdown;
 pub use error::CommandError;
 pub(crate) use info::joined as joined_info;

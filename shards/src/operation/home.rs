@@ -119,10 +119,10 @@ impl Running {
             self.replies.push(PartReply::Reply(std::mem::take(reply)));
             self.long = None;
         }
-        let Caller { client, protocol, no_touch, face } = self.caller;
+        let Caller { client, no_touch, face, .. } = self.caller;
         for part in self.left.by_ref() {
             if guest.is_guest {
-                guest.stand_in(client, protocol, DbId(0), no_touch);
+                guest.stand_in(client, part.protocol, DbId(0), no_touch);
                 guest.face = face;
             }
             match part.run(shard, guest, host, self.whole, now) {

@@ -97,7 +97,7 @@ impl Divider {
     }
 
     fn part(&self, home: ShardId, work: Work) -> (ShardId, Part) {
-        (home, Part { db: self.db, work })
+        (home, Part::new(self.db, work))
     }
 
     fn whole(&self, home: ShardId, spec: &'static CommandSpec, args: &Args<'_>) -> Item {

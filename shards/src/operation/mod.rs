@@ -32,11 +32,13 @@ pub use packed::{PackedAnswer, PackedEntry, PackedReply, PackedTask, Packer, Unp
 pub use part::{Begun, Caller, Lifted, LiftedValue, Part, PartReply, Work};
 pub use run::RunRequest;
 
-use crate::command::{Args, CommandError, CommandSpec, Spread, note_watches, resolve, select_of};
+use crate::command::{
+    Args, CommandError, CommandSpec, Spread, hello_of, note_watches, resolve, select_of,
+};
 use crate::holds::{HoldSet, OpId, SlotSet};
 use crate::ids::{DbId, ShardId, SlotId};
 use crate::partition::Partition;
-use crate::reply::Reply;
+use crate::reply::{Protocol, Reply};
 use crate::session::Session;
 use crate::slot::slot_of;
 use item::{Divider, Item, Parts};
@@ -119,6 +121,8 @@ pub struct Operation {
     refused: Option<CommandError>,
     closes: bool,
     items: Vec<Item>,
+    /// The protocol of each item's reply: HELLO amid them changes that of those behind it.
+    protocols: Vec<Protocol>,
     /// Items begun so far.
     begun: usize,
     /// Answers of the items under way, by item, in the order of their parts.
@@ -187,13 +191,16 @@ impl Operation {
         }
         let mut divider = divider(start, session.db);
         let (mut items, mut slots, mut every) = (Vec::new(), Vec::new(), false);
+        let (mut protocol, mut protocols) = (session.protocol, Vec::new());
         for (spec, args) in &queue {
             let args = args.as_args();
             every |= !divider.slots(spec, &args, &mut slots);
             items.push(divider.divide(spec, &args));
+            protocols.push(protocol);
             if let Some(db) = select_of(spec, &args, start.databases) {
                 divider.db = db;
             }
+            protocol = hello_of(spec, &args).unwrap_or(protocol);
         }
         let watched = std::mem::take(&mut session.watched);
         let homes = watched.iter().map(|(_, key)| slot_of(key));
@@ -206,6 +213,7 @@ impl Operation {
         let mut operation = Self::new(start, session, Kind::Exec, holds, items);
         operation.watched = watching;
         operation.refused = refused;
+        operation.protocols = protocols;
         let step = operation.next();
         (operation, step)
     }
@@ -220,7 +228,7 @@ impl Operation {
             slots.extend(keys.map(|n| slot_of(args.at(n))));
         }
         let spec = requests[0].spec;
-        let run = Item::Run(spec, Box::new(Run::new(requests, session.db)));
+        let run = Item::Run(spec, Box::new(Run::new(requests, session.db, session.protocol)));
         let holds = holds(start, false, slots);
         let mut operation = Self::new(start, session, Kind::One, holds, vec![run]);
         let step = operation.next();
@@ -247,6 +255,7 @@ impl Operation {
             refused: None,
             closes: false,
             answers: items.iter().map(|_| Vec::new()).collect(),
+            protocols: vec![session.protocol; items.len()],
             items,
             begun: 0,
             owed: Vec::new(),
@@ -356,7 +365,7 @@ impl Operation {
             .into_iter()
             .map(|shard| {
                 self.owed.push(Owed { shard, items: Vec::new() });
-                (shard, self.task(None, vec![Part { db, work: Work::Intact }], false))
+                (shard, self.task(None, vec![Part::new(db, Work::Intact)], false))
             })
             .collect()
     }
@@ -378,7 +387,8 @@ impl Operation {
 
     fn put(&mut self, item: usize, parts: Parts, stage: &mut Stage) {
         self.answers[item] = parts.iter().map(|_| None).collect();
-        for (nth, (home, part)) in parts.into_iter().enumerate() {
+        for (nth, (home, mut part)) in parts.into_iter().enumerate() {
+            part.protocol = self.protocols[item];
             match stage.iter_mut().find(|(shard, _)| *shard == home) {
                 Some((_, list)) => list.push((item, nth, part)),
                 None => stage.push((home, vec![(item, nth, part)])),
@@ -397,7 +407,7 @@ impl Operation {
                 std::mem::take(&mut self.answers[n]).into_iter().collect();
             let answers = answers.expect("all that was owed has come");
             let noise = self.noise.rotate_left(n as u32);
-            let parts = self.items[n].resume(answers, self.caller.protocol, noise);
+            let parts = self.items[n].resume(answers, self.protocols[n], noise);
             self.put(n, parts, &mut stage);
         }
         stage

@@ -23,7 +23,7 @@ pub struct PackedTask {
     op: OpId,
     caller: Caller,
     hold: Option<HoldSet>,
-    parts: Vec<(DbId, PackedWork)>,
+    parts: Vec<(DbId, Protocol, PackedWork)>,
     release: bool,
     whole: bool,
     answered: bool,
@@ -120,7 +120,7 @@ impl Packer<'_> {
                 Work::Put { key, entry } => PackedWork::Put(key, self.entry(*entry)),
                 Work::Intact => PackedWork::Intact,
             };
-            (part.db, work)
+            (part.db, part.protocol, work)
         };
         PackedTask {
             op: task.op,
@@ -169,7 +169,7 @@ impl Unpacker<'_> {
 
     /// A task.
     pub fn task(self, task: PackedTask) -> Task {
-        let part = |(db, work)| {
+        let part = |(db, protocol, work)| {
             let work = match work {
                 PackedWork::Command(spec, args) => Work::Command(spec, self.args(args)),
                 PackedWork::Run(requests) => {
@@ -181,7 +181,7 @@ impl Unpacker<'_> {
                 PackedWork::Put(key, entry) => Work::Put { key, entry: self.entry(*entry) },
                 PackedWork::Intact => Work::Intact,
             };
-            Part { db, work }
+            Part { db, protocol, work }
         };
         Task {
             op: task.op,

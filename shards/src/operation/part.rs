@@ -18,7 +18,7 @@ use crate::time::{Now, UnixMs};
 pub struct Caller {
     /// The client.
     pub client: ClientId,
-    /// How its replies are encoded.
+    /// The protocol it spoke when the operation began.
     pub protocol: Protocol,
     /// Whether its reads leave the last use of a key as it is (CLIENT NO-TOUCH).
     pub no_touch: bool,
@@ -39,6 +39,9 @@ impl Caller {
 pub struct Part {
     /// The database that is selected.
     pub db: DbId,
+    /// How its reply is encoded; said when it goes out, since HELLO may come before it in a
+    /// transaction.
+    pub protocol: Protocol,
     /// What to do.
     pub work: Work,
 }
@@ -117,6 +120,11 @@ pub enum Begun {
 }
 
 impl Part {
+    /// Work in a database.
+    pub fn new(db: DbId, work: Work) -> Self {
+        Self { db, protocol: Protocol::default(), work }
+    }
+
     /// Does it. `whole`: in one go, however long it takes, since other shards are held.
     pub fn run(
         self,

@@ -61,7 +61,7 @@ impl<A> AtHome<A> {
 }
 
 impl Run {
-    pub(super) fn new(requests: Vec<RunRequest>, db: DbId) -> Self {
+    pub(super) fn new(requests: Vec<RunRequest>, db: DbId, protocol: Protocol) -> Self {
         let mut homes: Vec<(ShardId, Requests)> = Vec::new();
         let mut order = Vec::with_capacity(requests.len());
         for RunRequest { spec, args, first, home, silent } in requests {
@@ -72,7 +72,7 @@ impl Run {
             homes[part].1.push(AtHome { spec, first, args });
             order.push((part, silent));
         }
-        let part = |(home, requests)| (home, Part { db, work: Work::Run(requests) });
+        let part = |(home, requests)| (home, Part { db, protocol, work: Work::Run(requests) });
         Self { parts: homes.into_iter().map(part).collect(), order }
     }
 

@@ -60,7 +60,7 @@ impl Scan {
         let mut args = OwnedArgs::of(&[words.at(0)]);
         args.push(self.cursor.to_string().as_bytes());
         words.from(2).for_each(|word| args.push(word));
-        vec![(self.home(), Part { db: self.db, work: Work::Command(self.spec, args) })]
+        vec![(self.home(), Part::new(self.db, Work::Command(self.spec, args)))]
     }
 
     /// A home has answered.

@@ -32,7 +32,7 @@ pub(super) struct Place {
 
 impl Place {
     fn part(&self, work: impl FnOnce(Box<[u8]>) -> Work) -> (ShardId, Part) {
-        (self.home, Part { db: self.db, work: work(self.key.clone()) })
+        (self.home, Part::new(self.db, work(self.key.clone())))
     }
 }
 

@@ -73,11 +73,46 @@ impl Noise {
             5 => self.ask(&format!("COPY {one} {two} DB 4"), Shape::Any),
             _ => self.ask("KEYS *", Shape::List),
         };
+        if desk.rng.chance(30) {
+            return self.all_at_once(&one, &two);
+        }
         vec![
             self.ask("SELECT 3", Shape::Ok),
             self.ask(&format!("MSET {one} there {two} there"), Shape::Any),
             amid,
             self.ask("SELECT 0", Shape::Ok),
+        ]
+    }
+
+    /// The same in a transaction, all shards held.
+    fn all_at_once(&mut self, one: &str, two: &str) -> Vec<Request> {
+        let words = [
+            "MULTI".into(),
+            "SELECT 4".into(),
+            format!("MSET {one} there {two} there"),
+            "DBSIZE".into(),
+            "SCAN 0 COUNT 3".into(),
+            "KEYS *".into(),
+            "FLUSHDB".into(),
+            "SELECT 0".into(),
+            format!("RENAME {one} {two}"),
+        ];
+        let mut requests: Vec<Request> =
+            words.iter().map(|words| self.ask(words, Shape::Any)).collect();
+        requests.push(self.ask("EXEC", Shape::Any));
+        requests
+    }
+
+    /// The end, by the client's own wish, with something behind it that is not done.
+    fn part(&mut self, desk: &mut Desk<'_>) -> Vec<Request> {
+        let key = self.key(desk);
+        if desk.rng.chance(70) {
+            return vec![self.ask("RESET", Shape::Any)];
+        }
+        vec![
+            self.ask(&format!("MGET {key} x:other"), Shape::List),
+            self.ask("QUIT", Shape::Ok).last(),
+            self.ask(&format!("SET {key} never"), Shape::Any),
         ]
     }
 
@@ -126,10 +161,14 @@ impl Role for Noise {
     }
 
     fn next(&mut self, desk: &mut Desk<'_>) -> Vec<Request> {
-        match desk.rng.below(12) {
+        if desk.checks.kills {
+            return self.kill(desk); // one is due
+        }
+        match desk.rng.below(14) {
             0 => self.quietly(desk),
             1 => self.elsewhere(desk),
             2 => self.kill(desk),
+            3 => self.part(desk),
             _ => vec![self.single(desk)],
         }
     }

@@ -73,7 +73,7 @@ impl Registers {
     fn ask(&mut self, args: Vec<Vec<u8>>, asked: Asked) -> Request {
         self.tag += 1;
         self.asked.insert(self.tag, asked);
-        Request { args, tag: self.tag, silent: false }
+        Request { args, tag: self.tag, silent: false, last: false }
     }
 
     fn many(&mut self, desk: &mut Desk<'_>) -> Request {
