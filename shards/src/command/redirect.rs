@@ -69,7 +69,11 @@ fn together(transaction: &Transaction) -> Result<(), Turned> {
 /// Whether a command outside any transaction is served here, as far as its keys say.
 #[inline]
 pub(super) fn serves(shard: &Shard, spec: &CommandSpec, args: &Args<'_>) -> bool {
-    served(shard, slots_of(spec, args)).is_ok()
+    let one = spec.keys.first == spec.keys.last;
+    match args.known_slot(spec.keys.first as usize).filter(|_| one) {
+        Some(slot) => shard.partition.home(slot) == shard.id,
+        None => served(shard, slots_of(spec, args)).is_ok(),
+    }
 }
 
 /// Why a command that might run or be queued is not served to this client, if it is not.
