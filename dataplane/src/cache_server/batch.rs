@@ -6,13 +6,13 @@
 
 #![forbid(unsafe_code)]
 
-use shards::command::{CommandSpec, Span, lookup};
+use shards::command::{Args, CommandSpec, Span, lookup};
 use shards::ids::DbId;
 use shards::store::{Blob, Hint, KeyHash};
 
 use super::conn::{Conn, Gate, Reason};
 use crate::resp::ProtocolError;
-use crate::runtime::{ConnKey, Loan};
+use crate::runtime::{ConnKey, Driver, Loan};
 
 /// Requests executed together; few enough to stay in the nearest cache.
 pub(super) const MOST: usize = 128;
@@ -155,6 +155,32 @@ impl Batch {
     pub(super) fn origin(&mut self, conn: ConnKey, source: Source) -> u32 {
         self.origins.push(Origin { conn, source });
         self.origins.len() as u32 - 1
+    }
+
+    /// A request's arguments, wherever they lie; `unread` are its connection's bytes.
+    #[inline]
+    pub(super) fn args<'a>(
+        &'a self,
+        queued: &Queued,
+        driver: &'a impl Driver,
+        unread: &'a [u8],
+    ) -> Args<'a> {
+        let bytes = match self.origins[queued.origin as usize].source {
+            Source::Loan(loan) => driver.bytes(loan),
+            Source::Unread => unread,
+            Source::Unquoted(number) => &self.unquoted[number as usize],
+            Source::Guest(_) => &[], // served apart, out of its parcel
+        };
+        let spans = &self.spans[queued.first_span as usize..][..queued.spans as usize];
+        let blobs = match queued.blobs {
+            0 => &[][..],
+            n => &self.blobs[n as usize - 1],
+        };
+        let args = Args::new(bytes, spans, blobs);
+        if queued.key == 0 {
+            return args;
+        }
+        args.with_key(queued.key.into(), queued.at, queued.hint)
     }
 
     /// Queues the end of a connection behind its earlier requests.

@@ -2,12 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-use shards::command::{Args, CommandSpec, Flow, Group, LONG_STEP, Traffic, dispatch};
+use shards::command::{CommandSpec, Flow, Group, LONG_STEP, Traffic, dispatch};
 use shards::time::Now;
 
 use super::CacheServer;
 use super::across::Delayed;
-use super::batch::{Batch, CHUNK, Fault, Queued, Source};
+use super::batch::{Batch, CHUNK, Fault, Queued};
 use super::conn::{Conn, Gate, Reason};
 use super::host::{traffic, view};
 use crate::runtime::{ConnKey, Driver};
@@ -131,21 +131,7 @@ impl<D: Driver> CacheServer<D> {
         let looks =
             spec.is_some_and(|spec| matches!(spec.group, Group::Server | Group::Connection));
         let own = if looks { traffic(conn, &self.driver) } else { Traffic::default() };
-        let bytes = match batch.origins[queued.origin as usize].source {
-            Source::Loan(loan) => self.driver.bytes(loan),
-            Source::Unread => &conn.input.unread,
-            Source::Unquoted(number) => &batch.unquoted[number as usize],
-            Source::Guest(_) => &[], // served apart
-        };
-        let spans = &batch.spans[queued.first_span as usize..][..queued.spans as usize];
-        let blobs = match queued.blobs {
-            0 => &[][..],
-            n => &batch.blobs[n as usize - 1],
-        };
-        let mut args = Args::new(bytes, spans, blobs);
-        if queued.key != 0 {
-            args = args.with_key(queued.key.into(), queued.at, queued.hint);
-        }
+        let args = batch.args(queued, &self.driver, &conn.input.unread);
         let mut view = view!(self, own);
         dispatch(&mut self.shard, &mut conn.session, &mut view, spec, &args, now, &mut conn.reply)
     }

@@ -139,11 +139,6 @@ impl<D: Driver> CacheServer<D> {
             self.shard.forget_watches(client, &watch);
             return;
         };
-        for (db, key) in watch {
-            if !conn.session.watched.iter().any(|(d, k)| (*d, k) == (db, &key)) {
-                conn.session.watched.push((db, key));
-            }
-        }
         if conn.reply.bytes.capacity() == 0 {
             conn.reply.bytes = self.pool.take();
         }

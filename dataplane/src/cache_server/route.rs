@@ -20,7 +20,7 @@ use shards::time::Now;
 
 use super::CacheServer;
 use super::across::{Abroad, Across, Begun, Delayed, Parked, Whose, ticket};
-use super::batch::{Batch, Queued, Source};
+use super::batch::{Batch, Queued};
 use super::conn::{Conn, Gate};
 use super::host::{View, traffic, view};
 use super::runs::Ahead;
@@ -66,6 +66,23 @@ struct Desk<'a, D> {
     noise: u64,
 }
 
+/// The desk for a connection that is taken out of its table: only these fields are borrowed.
+macro_rules! desk {
+    ($server:ident, $across:ident, $conn:ident, $own:ident, $noise:ident) => {
+        Desk {
+            shard: &mut $server.shard,
+            across: $across,
+            view: view!($server, $own),
+            key: $conn.key,
+            session: &mut $conn.session,
+            order: &mut $conn.order,
+            abroad: &mut $conn.abroad,
+            reply: &mut $conn.reply,
+            noise: $noise,
+        }
+    };
+}
+
 impl<D: Driver> CacheServer<D> {
     /// Routes a request of the batch; what has to wait is kept with the connection.
     pub(super) fn route(
@@ -78,21 +95,7 @@ impl<D: Driver> CacheServer<D> {
     ) -> Routed {
         let own = own_traffic(queued.spec, conn, &self.driver);
         let noise = self.noise();
-        let bytes = match batch.origins[queued.origin as usize].source {
-            Source::Loan(loan) => self.driver.bytes(loan),
-            Source::Unread => &conn.input.unread,
-            Source::Unquoted(number) => &batch.unquoted[number as usize],
-            Source::Guest(_) => return Routed::Waits, // never: guests are served apart
-        };
-        let spans = &batch.spans[queued.first_span as usize..][..queued.spans as usize];
-        let blobs = match queued.blobs {
-            0 => &[][..],
-            n => &batch.blobs[n as usize - 1],
-        };
-        let mut args = Args::new(bytes, spans, blobs);
-        if queued.key != 0 {
-            args = args.with_key(queued.key.into(), queued.at, queued.hint);
-        }
+        let args = batch.args(queued, &self.driver, &conn.input.unread);
         let first = (queued.key != 0).then_some(queued.at);
         let request = Request { spec: queued.spec, args, first };
         if conn.is_blocked() {
@@ -106,18 +109,7 @@ impl<D: Driver> CacheServer<D> {
             across.awake.push(conn.key);
             return Routed::Waits;
         }
-        let mut desk = Desk {
-            shard: &mut self.shard,
-            across,
-            view: view!(self, own),
-            key: conn.key,
-            session: &mut conn.session,
-            order: &mut conn.order,
-            abroad: &mut conn.abroad,
-            reply: &mut conn.reply,
-            noise,
-        };
-        let routed = desk.carry_out(&request, now);
+        let routed = desk!(self, across, conn, own, noise).carry_out(&request, now);
         if let Routed::Waits = routed {
             conn.behind.push_back(request.delayed());
         }
@@ -129,18 +121,7 @@ impl<D: Driver> CacheServer<D> {
         let own = own_traffic(request.spec, conn, &self.driver);
         let noise = self.noise();
         let Some(across) = &mut self.across else { return Routed::Waits };
-        let mut desk = Desk {
-            shard: &mut self.shard,
-            across,
-            view: view!(self, own),
-            key: conn.key,
-            session: &mut conn.session,
-            order: &mut conn.order,
-            abroad: &mut conn.abroad,
-            reply: &mut conn.reply,
-            noise,
-        };
-        desk.carry_out(request, now)
+        desk!(self, across, conn, own, noise).carry_out(request, now)
     }
 
     /// Does to a connection what routing has led to.

@@ -1,0 +1,60 @@
+//! The limit of memory, and who makes room.
+
+use super::*;
+
+#[test]
+fn memory_limits() {
+    let settings = Settings { maxmemory: 1 << 20, ..Settings::default() };
+    let mut client = Client::new(settings);
+    let value = "v".repeat(1_000);
+    let mut refused = 0;
+    for n in 0..2_000 {
+        refused += usize::from(client.say(&format!("SET k{n} {value}")).starts_with("-OOM"));
+    }
+    assert!(refused > 900 && client.shard.store.memory_used() < (1 << 20) + 20_000, "{refused}");
+    assert_eq!(client.say("GET k0").len(), 1_006);
+    client.say("CONFIG SET maxmemory-policy allkeys-lru");
+    for n in 0..2_000 {
+        assert_eq!(client.say(&format!("SET k{n} {value}")), "+OK");
+    }
+    assert!(client.shard.stats.evicted_keys.get() > 900);
+    assert!(client.shard.store.memory_used() < (1 << 20) + 20_000);
+    assert_eq!(client.say("GET k1999").len(), 1_006);
+}
+
+/// A cache with a limit in MiB, and a value of so many bytes.
+
+#[test]
+fn memory_on_its_way_back_counts_against_nothing() {
+    let mut client = limited(8, EvictionPolicy::AllKeysLru);
+    for n in 0..1_000 {
+        client.say(&format!("SET k{n} {}", "v".repeat(10_000)));
+    }
+    let evicted = client.shard.stats.evicted_keys.get();
+    assert!(evicted > 0, "full");
+    assert_eq!(client.say("FLUSHALL"), "+OK");
+    assert_eq!(client.say("SET a 1"), "+OK");
+    assert_eq!(client.say("SET b 2"), "+OK");
+    assert_eq!(client.say("MGET a b"), "*2 $1 1 $1 2");
+    assert_eq!(client.shard.stats.evicted_keys.get(), evicted);
+
+    let mut client = limited(8, EvictionPolicy::NoEviction);
+    assert_eq!(client.say(&format!("SET big {}", "v".repeat(9 << 20))), "+OK");
+    assert!(client.say("SET x 1").starts_with("-OOM"));
+    assert_eq!(client.say("DEL big"), ":1");
+    assert_eq!(client.say("SET x 1"), "+OK");
+}
+
+#[test]
+fn a_long_value_that_goes_makes_room_at_once() {
+    let mut client = limited(8, EvictionPolicy::AllKeysLru);
+    for n in 0..4 {
+        client.say(&format!("SETRANGE long{n} {} x", 3 << 20));
+        client.shard.settings.maxmemory = u64::MAX;
+    }
+    client.now.mono.0 += 60_000_000_000;
+    (0..70).for_each(|n| assert_eq!(client.say(&format!("SET k{n} v")), "+OK"));
+    (client.shard.settings.maxmemory, client.shard.settings.samples) = (8 << 20, 64);
+    assert_eq!(client.say("SET one more"), "+OK");
+    assert_eq!(client.shard.stats.evicted_keys.get(), 2, "of 12 MiB so many are too much");
+}
