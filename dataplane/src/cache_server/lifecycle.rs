@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::io;
+use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 use shards::session::{Face, Session};
@@ -60,6 +61,8 @@ impl<D: Driver> CacheServer<D> {
     /// Takes a connection over that this shard is to serve.
     pub(super) fn adopt(&mut self, handed: Handed, face: Face) {
         let Handed { socket, client: id } = handed;
+        // Before the parcel that it came by goes back: the node may be about to end.
+        self.control.done.store(false, Ordering::Release);
         socket.keep_alive(self.shard.settings.tcp_keepalive);
         let (peer, local) = socket.addresses();
         let key = match self.driver.open(socket) {
@@ -211,7 +214,9 @@ impl<D: Driver> CacheServer<D> {
                 self.close(key, Reason::Drained);
             }
         }
-        let done = self.clients == 0 || self.draining.is_some_and(|end| self.now.mono >= end);
-        self.all_done(done)
+        // A connection may be on its way to another shard until its parcel has come back.
+        let away = self.across.as_ref().map_or(0, |across| across.mesh.away());
+        let all_gone = self.clients == 0 && away == 0;
+        self.all_done(all_gone || self.draining.is_some_and(|end| self.now.mono >= end))
     }
 }
