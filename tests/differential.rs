@@ -201,13 +201,27 @@ fn seed() -> u64 {
     given.unwrap_or(now.as_nanos() as u64)
 }
 
+/// Whether a difference may be one of clocks: expiries that are compared with each other.
+fn is_a_race(told: &str) -> bool {
+    let ours = told.lines().rev().find(|line| line.starts_with("  ours: "));
+    ours.is_some_and(|line| line.contains("EXPIRE") && (line.contains("GT") || line.contains("LT")))
+}
+
 fn compare(driver: &str, kind: Kind) {
     let (mut node, peer) = (Node::start(driver), Peer::start(kind));
     let first = seed();
     println!("CORELANE_SEED={first} against {}", peer.version);
     let (mut found, mut compared) = (Vec::new(), 0);
     for seed in (first..).take(SCRIPTS) {
-        found.extend(difference(&node, &peer, kind, seed, &mut compared));
+        let mut differs = difference(&node, &peer, kind, seed, &mut compared);
+        // The same expiry again is later with GT if a millisecond has passed, which is neither's
+        // fault: what differs each time is.
+        for _ in 0..3 {
+            if differs.as_deref().is_some_and(is_a_race) {
+                differs = difference(&node, &peer, kind, seed, &mut compared);
+            }
+        }
+        found.extend(differs);
         if found.len() == MOST_SHOWN || node.try_wait().is_some() {
             break;
         }
