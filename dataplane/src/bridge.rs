@@ -172,7 +172,7 @@ mod tests {
             came += 1;
         }
         assert_eq!(came + lost, 2 * NOTES_EACH, "what did not come is counted");
-        assert!(came > NOTES_EACH, "most comes over: {came}");
+        assert!(came >= NOTES as u64, "a ring full at least: {came}");
     }
 
     #[test]

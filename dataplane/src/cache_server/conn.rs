@@ -30,8 +30,6 @@ pub(super) enum Gate {
     Behind,
     /// After this client's operation over several shards.
     Wide,
-    /// After the client has taken enough of its replies.
-    Full,
     /// Never again.
     Shut,
 }
@@ -76,6 +74,8 @@ pub(super) struct Conn {
     pub(super) in_flight: usize,
     /// Its pending output as the server's sum has it.
     pub(super) charged: usize,
+    /// Whether it has to take some of its replies before anything more is done for it.
+    pub(super) full: bool,
     pub(super) sending: bool,
     /// Whether it is in the list of connections with something to send.
     pub(super) dirty: bool,
@@ -112,6 +112,7 @@ impl Conn {
             consumed: 0,
             in_flight: 0,
             charged: 0,
+            full: false,
             sending: false,
             dirty: false,
             waiting: false,
@@ -133,6 +134,16 @@ impl Conn {
         self.in_flight + self.reply.len() + self.order.len()
     }
 
+    /// Whether further requests may be parsed.
+    pub(super) fn is_open(&self) -> bool {
+        self.gate.is_open() && !self.full
+    }
+
+    /// Whether requests that wait may be carried out.
+    pub(super) fn may_go_on(&self) -> bool {
+        self.closing.is_none() && !self.full
+    }
+
     /// Whether a request has to wait for earlier ones of this connection.
     pub(super) fn is_blocked(&self) -> bool {
         !self.behind.is_empty() || matches!(self.gate, Gate::Wide | Gate::Long(_))
@@ -140,7 +151,7 @@ impl Conn {
 
     /// Whether nothing at all is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.gate.is_open()
+        self.is_open()
             && self.input.is_empty()
             && !self.sending
             && self.reply.is_empty()

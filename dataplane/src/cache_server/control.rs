@@ -38,9 +38,14 @@ impl Census {
         Some(ClientId(self.numbered.fetch_add(1, all) + 1))
     }
 
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.load(Ordering::Acquire) == 0
+    }
+
     /// One has gone.
     pub(super) fn leave(&self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.open.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -48,8 +53,8 @@ impl Census {
 #[derive(Debug, Default)]
 pub struct Control {
     order: AtomicU8,
-    /// Whether the shard has let go of all its clients.
-    pub(super) done: AtomicBool,
+    /// Whether the shard takes no clients any more.
+    pub(super) closed: AtomicBool,
     /// The node's clients, where this is its first shard.
     pub(super) census: Census,
     /// Counts of the loop.

@@ -26,21 +26,30 @@ use crate::runtime::{ConnKey, Driver};
 /// Long operations of guests that go on in one turn.
 const LONG_STEPS: usize = 8;
 
+/// Requests of other shards that are taken in one turn: about a millisecond. The others of a
+/// node of many can have more under way here.
+const MOST_REQUESTS: u64 = 4_096;
+
 /// Marks an origin that is no connection.
 const NOBODY: ConnKey = ConnKey { index: u32::MAX, generation: 0 };
 
 impl<D: Driver> CacheServer<D> {
-    /// Takes in whatever other shards have sent.
+    /// Takes in what other shards have sent, or as much of it as a turn has room for: those
+    /// whose parcels go home amid it may send them again at once.
     pub(super) fn take_parcels(&mut self) -> std::io::Result<()> {
-        while let Some((from, mut parcel)) =
-            self.across.as_mut().and_then(|across| across.mesh.receive())
+        let (requests, mut queued) = (self.requests, 0);
+        while queued + (self.requests - requests) < MOST_REQUESTS
+            && let Some((from, mut parcel)) =
+                self.across.as_mut().and_then(|across| across.mesh.receive())
         {
             for message in std::mem::take(&mut parcel.messages) {
                 self.hear(from, message);
             }
+            self.let_replies_leave()?;
             if parcel.owner == self.shard.id {
                 self.settle(from, parcel);
             } else {
+                queued += parcel.heads.len() as u64;
                 self.queue_guests(from, parcel)?;
             }
         }

@@ -83,7 +83,7 @@ impl Intake<'_> {
     fn parse(&mut self, conn: &mut Conn, bytes: &[u8], source: Source) -> Parsed {
         let limits = limits(conn, self.settings);
         let origin = self.batch.origin(conn.key, source);
-        while conn.gate.is_open() {
+        while conn.is_open() {
             if self.batch.is_full() {
                 return Parsed::BatchFull;
             }

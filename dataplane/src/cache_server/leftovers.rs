@@ -50,6 +50,7 @@ impl<D: Driver> CacheServer<D> {
             pending_output: self.pending_output,
             busy: self.dirty.len() + self.waiting.len() + self.long.len() + self.kills.len(),
             watches: usize::from(!self.shard.store.watches.is_empty()),
+            messages: self.shard.farewells.len() + self.shard.pleas.len(),
             ..Leftovers::default()
         };
         match &self.across {
@@ -83,7 +84,10 @@ fn with_others(across: &Across, own: Leftovers) -> Leftovers {
         parked: across.parked.len(),
         guests: across.guests.len(),
         parcels: across.mesh.away(),
-        messages: across.mesh.unsaid() + across.settled.len(),
+        messages: own.messages
+            + across.mesh.unsaid()
+            + across.settled.len()
+            + usize::from(!across.returns.is_empty()),
         lent: across.lender.out(),
         busy: own.busy + across.awake.len() + across.thirsty.len(),
         wanted: across.wanted,

@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 use shards::session::{Face, Session};
@@ -61,8 +60,6 @@ impl<D: Driver> CacheServer<D> {
     /// Takes a connection over that this shard is to serve.
     pub(super) fn adopt(&mut self, handed: Handed, face: Face) {
         let Handed { socket, client: id } = handed;
-        // Before the parcel that it came by goes back: the node may be about to end.
-        self.control.done.store(false, Ordering::Release);
         socket.keep_alive(self.shard.settings.tcp_keepalive);
         let (peer, local) = socket.addresses();
         let key = match self.driver.open(socket) {
@@ -112,7 +109,7 @@ impl<D: Driver> CacheServer<D> {
         let Some(mut conn) = place.take_if(|conn| conn.key == key) else { return };
         conn.ended = true;
         // What waits to be parsed is answered first, and then ends the connection itself.
-        let done = conn.lingering || conn.gate.is_open() && !conn.waiting;
+        let done = conn.lingering || conn.is_open() && !conn.waiting;
         self.conns[key.index as usize] = Some(conn);
         if done {
             self.end_if_done(key);
@@ -126,7 +123,7 @@ impl<D: Driver> CacheServer<D> {
             let reason = conn.closing.unwrap_or(Reason::Peer);
             return self.close(key, reason);
         }
-        if conn.ended && conn.gate.is_open() && !conn.waiting && conn.closing.is_none() {
+        if conn.ended && conn.is_open() && !conn.waiting && conn.closing.is_none() {
             // An unfinished request cannot be finished any more.
             conn.closing = Some(Reason::Peer);
             conn.gate = Gate::Shut;
@@ -214,9 +211,6 @@ impl<D: Driver> CacheServer<D> {
                 self.close(key, Reason::Drained);
             }
         }
-        // A connection may be on its way to another shard until its parcel has come back.
-        let away = self.across.as_ref().map_or(0, |across| across.mesh.away());
-        let all_gone = self.clients == 0 && away == 0;
-        self.all_done(all_gone || self.draining.is_some_and(|end| self.now.mono >= end))
+        self.all_done()
     }
 }

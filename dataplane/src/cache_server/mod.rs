@@ -225,9 +225,10 @@ impl<D: Driver> CacheServer<D> {
         self.step_long(self.now);
         self.go_on_across();
         let executed = self.driver.monotonic();
+        // Before all leaves: what they close may have something to say to other shards.
+        self.fire_timers();
         self.flush();
         self.flush_mesh();
-        self.fire_timers();
         let tick = self.shard.store.tick(self.now, TICK_BUDGET);
         let end = self.driver.monotonic();
         if self.requests > 0 {
@@ -262,6 +263,7 @@ impl<D: Driver> CacheServer<D> {
                 self.run_behind(key, self.now);
             }
             self.pump();
+            self.carry_out_kills();
         }
         self.carry_out_kills();
         self.make_room_for_others();
@@ -340,7 +342,7 @@ impl<D: Driver> CacheServer<D> {
             }
             // Amid a buffer that filled the batch, what is left of it is kept by `fresh`.
             let amid = conn.input.parser.position() > 0;
-            if !fresh || !conn.gate.is_open() && !amid {
+            if !fresh || !conn.is_open() && !amid {
                 return self.more_unread(key, loan);
             }
             let mut intake = Intake {
@@ -361,6 +363,11 @@ impl<D: Driver> CacheServer<D> {
     /// Executes a full batch, and lets replies leave now and then amid a long turn.
     fn run_full_batch(&mut self) -> io::Result<()> {
         self.run_batch(self.now);
+        self.let_replies_leave()
+    }
+
+    /// Hands replies to the kernel amid a turn, after so many requests.
+    fn let_replies_leave(&mut self) -> io::Result<()> {
         if self.requests - self.requests_sent >= batch::BEFORE_SENDING {
             self.requests_sent = self.requests;
             self.flush();
@@ -382,11 +389,11 @@ impl<D: Driver> CacheServer<D> {
             conn.input.large_done();
         }
         conn.input.keep(&mut self.pool, bytes);
-        if conn.gate.is_open() && conn.input.held() > QUERY_LIMIT {
+        if conn.is_open() && conn.input.held() > QUERY_LIMIT {
             self.batch.refuse(conn, Fault::TooLong);
             return self.shut_if_asked(key);
         }
-        if conn.gate.is_open() {
+        if conn.is_open() {
             return self.parse_unread(key);
         }
         // Blocked: the client has to stop sending once it has used up its credit.
@@ -414,7 +421,7 @@ impl<D: Driver> CacheServer<D> {
             let parsed = intake.unread(conn);
             // With the gate open, the rest is an unfinished request: its other bytes must be
             // able to come, or, when the peer has ended, never will.
-            let unfinished = conn.gate.is_open() && (conn.paused || conn.ended);
+            let unfinished = conn.is_open() && (conn.paused || conn.ended);
             if parsed == Parsed::All {
                 if unfinished {
                     self.run_batch(self.now);
@@ -429,7 +436,7 @@ impl<D: Driver> CacheServer<D> {
 
     fn resume_receiving(&mut self, key: ConnKey) {
         let Some(conn) = conn_of(&mut self.conns, key) else { return };
-        if conn.paused && conn.gate.is_open() && !conn.waiting {
+        if conn.paused && conn.is_open() && !conn.waiting {
             conn.paused = false;
             self.paused -= 1;
             if !conn.ended {

@@ -84,6 +84,7 @@ impl<D: Driver> CacheServer<D> {
             let now = self.now;
             let Some(across) = &mut self.across else { return };
             let mut view = view!(self, Traffic::default());
+            self.requests += running.commands();
             if !running.step(&mut self.shard, &mut across.guest, &mut view, now) {
                 across.running.push_back(running);
                 continue;

@@ -5,7 +5,7 @@
 use shards::time::Nanos;
 
 use super::CacheServer;
-use super::conn::{Conn, Gate, Reason};
+use super::conn::{Conn, Reason};
 use super::timers::Timer;
 use crate::runtime::{ConnKey, Driver, Payload};
 
@@ -97,21 +97,28 @@ impl<D: Driver> CacheServer<D> {
         if hard != 0 && pending > hard {
             return self.close(key, Reason::Output);
         }
-        match conn.gate {
-            Gate::Open if pending > soft => {
-                conn.gate = Gate::Full;
-                self.pause(key);
-                self.watch_output(key);
-            }
-            Gate::Full if pending <= soft / 2 => {
-                conn.gate = Gate::Open;
-                if let Some(timer) = conn.timer.take() {
-                    self.wheel.cancel(timer);
-                }
-                self.resume(key);
-            }
-            _ => {}
+        if !conn.full && pending > soft {
+            conn.full = true;
+            self.pause(key);
+            self.watch_output(key);
+        } else if conn.full && pending <= soft / 2 {
+            self.caught_up(key);
         }
+    }
+
+    /// A client has taken enough of its replies: it may go on.
+    fn caught_up(&mut self, key: ConnKey) {
+        let Some(conn) = conn_of(&mut self.conns, key) else { return };
+        conn.full = false;
+        if let Some(timer) = conn.timer.take() {
+            self.wheel.cancel(timer);
+        }
+        if let Some(across) = &mut self.across
+            && !conn.behind.is_empty()
+        {
+            across.awake.push(key);
+        }
+        self.resume(key);
     }
 
     /// Looks again after the time that a client may take nothing.

@@ -33,10 +33,13 @@ impl<D: Driver> CacheServer<D> {
         }
     }
 
-    /// Whether all shards are done, of which this one is (`done`) or is not: until then it
-    /// serves the others' clients.
-    pub(super) fn all_done(&mut self, done: bool) -> bool {
-        self.control.done.store(done, Ordering::Release);
-        self.node.iter().all(|control| control.done.load(Ordering::Acquire))
+    /// Whether the node has no client left, on its way from shard to shard or elsewhere, and
+    /// takes none any more, or their time is up: until then this shard serves the others'.
+    pub(super) fn all_done(&mut self) -> bool {
+        // From here on this shard accepts nobody, so that the census only shrinks.
+        self.control.closed.store(true, Ordering::Release);
+        let closed = self.node.iter().all(|control| control.closed.load(Ordering::Acquire));
+        let late = self.draining.is_some_and(|end| self.now.mono >= end);
+        closed && (self.node[0].census.is_empty() || late)
     }
 }

@@ -149,7 +149,7 @@ impl<D: Driver> CacheServer<D> {
         let alive = |conn: &mut Box<Conn>| conn.key == key && conn.closing.is_none();
         let Some(mut conn) = place.take_if(alive) else { return };
         let mut looked_at = 0;
-        while !matches!(conn.gate, Gate::Wide | Gate::Long(_)) && conn.closing.is_none() {
+        while !matches!(conn.gate, Gate::Wide | Gate::Long(_)) && conn.may_go_on() {
             if looked_at == 0 {
                 match self.look_ahead(&conn) {
                     Ahead::Run(count) => {

@@ -5,7 +5,7 @@
 use shards::time::Nanos;
 
 use super::CacheServer;
-use super::conn::{Gate, Reason};
+use super::conn::Reason;
 use super::output::conn_of;
 use crate::runtime::{ConnKey, Driver};
 
@@ -61,7 +61,7 @@ impl<D: Driver> CacheServer<D> {
         let unsent = self.driver.unsent(key);
         let Some(conn) = conn_of(&mut self.conns, key) else { return };
         conn.timer = None;
-        if !matches!(conn.gate, Gate::Full) {
+        if !conn.full {
             return;
         }
         if unsent == conn.unsent_then {

@@ -12,7 +12,7 @@ use crate::reply::Reply;
 use crate::session::Session;
 use crate::time::Now;
 
-use super::{Begun, Caller, Part, PartReply, Task};
+use super::{Begun, Caller, Part, PartReply, Task, Work};
 
 /// See the module's text. At most one task waits for each operation under way in the node,
 /// and a client has one at a time.
@@ -103,6 +103,15 @@ impl From<Task> for Running {
 }
 
 impl Running {
+    /// Commands that it has still to begin.
+    pub fn commands(&self) -> u64 {
+        let of_part = |part: &Part| match &part.work {
+            Work::Run(requests) => requests.len() as u64,
+            _ => 1,
+        };
+        self.left.as_slice().iter().map(of_part).sum()
+    }
+
     /// Does parts until all are done (`true`) or one of them has taken a step of many.
     /// `guest` stands for the client.
     pub fn step(
