@@ -1,7 +1,8 @@
 //! Conversations: the same requests get the same replies as from a real server.
 //!
 //! The replies in `conversations/*.resp` and, from a node of a cluster,
-//! `conversations_cluster/*.resp` come from the server named in each file's first line. `CORELANE_RECORD=1 cargo test --test conversations` records them anew.
+//! `conversations_cluster/*.resp` come from the server named in each file's first line.
+//! `CORELANE_RECORD=1 cargo test --test conversations` records them anew.
 
 #![forbid(unsafe_code)]
 

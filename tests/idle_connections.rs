@@ -16,7 +16,7 @@ static ALONE: Mutex<()> = Mutex::new(());
 const WANTED: usize = 20_000;
 /// Open files that are no connection, in the node and in this test.
 const OTHERS: usize = 100;
-/// The promise for an idle connection, in bytes of the node's resident memory.
+/// Most that an idle connection may cost, in bytes of the node's resident memory.
 const BYTES_EACH: u64 = 1024;
 
 /// As many connections as the machine's limit of open files lets one process hold.

@@ -86,7 +86,12 @@ impl World<'_> {
                 let (link, way) = *self.rng.pick(&moving);
                 self.held.insert((link, way == Way::Up), until);
             }
-            Fault::Stall => _ = self.stalled.insert(shard, until),
+            Fault::Stall => {
+                if !self.node.is_runnable(shard) {
+                    return false; // it would notice nothing
+                }
+                self.stalled.insert(shard, until);
+            }
             Fault::WallJump => {
                 let by = self.rng.between(1, 60_000) as i64;
                 let by = if self.rng.chance(50) { by } else { -by };
