@@ -218,7 +218,58 @@ fn long_values_cross(driver: &str) {
     }
 }
 
+/// Writes of one pipeline to keys of several homes go together, and are answered in order.
+fn pipelined_writes_go_together(driver: &str) {
+    for shards in [2, 3] {
+        let node = start(driver, shards);
+        let mut client = node.client();
+        let (mut bytes, mut expected) = (Vec::new(), Vec::new());
+        for n in 0..1_000 {
+            bytes.extend(resp::request(&["SET", &format!("key:{}", n % 50), &n.to_string()]));
+            bytes.extend(resp::request(&["INCR", &format!("count:{}", n % 7)]));
+            expected.extend([Value::ok(), Value::Int(n / 7 + 1)]);
+        }
+        client.send(&bytes);
+        assert_eq!(client.replies(expected.len()), expected);
+        let (runs, requests) =
+            (node.metric("corelane_runs_total"), node.metric("corelane_run_requests_total"));
+        assert!(runs > 0.0 && requests >= 2.0 * runs, "{requests} requests in {runs} runs");
+    }
+}
+
+/// More replies than one parcel takes: some come by themselves, all in their order.
+fn many_bytes_of_replies_cross(driver: &str) {
+    const KEYS: usize = 64;
+    for shards in [2, 3] {
+        let node = start(driver, shards);
+        let mut client = node.client();
+        let value = |n: usize| {
+            let len = if n.is_multiple_of(4) { 40_000 } else { 15_000 };
+            (0..len).map(|i| char::from(b'a' + ((i + n) % 23) as u8)).collect::<String>()
+        };
+        let values: Vec<String> = (0..KEYS).map(value).collect();
+        for (n, value) in values.iter().enumerate() {
+            assert_eq!(client.command(&["SET", &format!("key:{n}"), value]), Value::ok());
+        }
+        let mut bytes = Vec::new();
+        for n in (0..KEYS).cycle().take(1_000) {
+            bytes.extend(resp::request(&["GET", &format!("key:{n}")]));
+            let name = format!("key:{n}");
+            bytes.extend(resp::request(&["MGET", &name, &name]));
+        }
+        client.send(&bytes);
+        for (round, value) in values.iter().cycle().take(1_000).enumerate() {
+            assert!(client.reply().text() == *value, "GET {round}: another value");
+            let both = client.reply();
+            assert!(both.items().iter().all(|one| one.text() == *value), "MGET {round}");
+        }
+        assert!(node.metric("corelane_replies_apart_total") > 0.0, "some came by themselves");
+    }
+}
+
 on_each_driver!(
+    pipelined_writes_go_together,
+    many_bytes_of_replies_cross,
     what_spans_shards_is_atomic,
     watched_counters_lose_nothing,
     clients_of_other_shards_are_known,

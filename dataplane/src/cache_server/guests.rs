@@ -20,7 +20,7 @@ use super::across::{Across, GuestLong, Guests, Parked, Whose};
 use super::batch::{Batch, Queued, Source};
 use super::host::view;
 use super::output::conn_of;
-use crate::mesh::parcel::{End, Message, Parcel, Ticket};
+use crate::mesh::parcel::{End, MOST_REPLIES, Message, Parcel, Ticket};
 use crate::runtime::{ConnKey, Driver};
 
 /// Long operations of guests that go on in one turn.
@@ -100,7 +100,7 @@ impl<D: Driver> CacheServer<D> {
     /// Executes one of them.
     pub(super) fn serve_guest(&mut self, place: u32, queued: &Queued, now: Now) {
         let Some(across) = &mut self.across else { return };
-        let Across { home, parked, guests, guest, guest_long, .. } = across;
+        let Across { mesh, lender, home, parked, guests, guest, guest_long, .. } = across;
         let Guests { from, parcel, reply } = &mut guests[place as usize];
         let n = queued.first_span as usize;
         let head = parcel.heads[n];
@@ -126,19 +126,28 @@ impl<D: Driver> CacheServer<D> {
                 let (db, protocol, no_touch) = (head.db, head.protocol, head.no_touch);
                 let (spec, args, face) = (head.spec, args.to_owned(), Face::Standalone);
                 parked.push_back(Parked { whose, spec, args, slots, db, protocol, no_touch, face });
-                parcel.ends.push(End { end: reply.bytes.len() as u32, late: true });
+                parcel.ends.push(End { end: reply.bytes.len(), late: true });
                 return;
             }
         }
         reply.protocol = head.protocol;
+        let (mut apart, ticket) = (None, parcel.tickets[n]);
+        let out = match reply.bytes.len() {
+            ..MOST_REPLIES => &mut *reply,
+            _ => apart.insert(Reply::new(head.protocol)),
+        };
         let mut view = view!(self, Traffic::default());
-        let flow = dispatch(&mut self.shard, guest, &mut view, Some(head.spec), &args, now, reply);
-        let late = matches!(flow, Flow::Pending(_));
+        let flow = dispatch(&mut self.shard, guest, &mut view, Some(head.spec), &args, now, out);
+        let late = matches!(flow, Flow::Pending(_)) || apart.is_some();
         if let Flow::Pending(op) = flow {
-            let (ticket, reply) = (parcel.tickets[n], Reply::new(head.protocol));
+            let reply = Reply::new(head.protocol);
             guest_long.push_back(GuestLong { from: *from, ticket, op, reply });
+        } else if let Some(apart) = apart {
+            let mut packer = Packer { blobs: &self.blobs, lender };
+            mesh.post(*from, Message::Late(ticket, packer.reply(apart)));
+            self.stats.replies_apart.add(1);
         }
-        parcel.ends.push(End { end: reply.bytes.len() as u32, late });
+        parcel.ends.push(End { end: reply.bytes.len(), late });
     }
 
     /// Sends parcels home all of whose requests are answered.
@@ -149,7 +158,7 @@ impl<D: Driver> CacheServer<D> {
             guests.extract_if(.., |guests| guests.parcel.ends.len() == guests.parcel.heads.len())
         {
             parcel.replies = reply.bytes;
-            let lend = |(at, blob)| (at as u32, lender.lend(blob));
+            let lend = |(at, blob)| (at, lender.lend(blob));
             parcel.lent.extend(reply.blobs.into_iter().map(lend));
             mesh.give_back(from, parcel);
         }
@@ -164,13 +173,13 @@ impl<D: Driver> CacheServer<D> {
         for (ticket, End { end, late }) in parcel.tickets.iter().zip(&parcel.ends) {
             let mut blobs = Vec::new();
             while let Some((at, lent)) = lent.next_if(|(at, _)| at <= end) {
-                blobs.push((at as usize - start, Blob::borrowed(lent, &returns)));
+                blobs.push((at - start, Blob::borrowed(lent, &returns)));
             }
             if !late {
-                let bytes = &parcel.replies[start..*end as usize];
+                let bytes = &parcel.replies[start..*end];
                 self.fill(*ticket, ReplyPart { bytes, blobs });
             }
-            start = *end as usize;
+            start = *end;
         }
         if let Some(across) = &mut self.across {
             across.mesh.recycle(home, parcel);

@@ -152,8 +152,8 @@ impl<D: Driver> CacheServer<D> {
         while !matches!(conn.gate, Gate::Wide | Gate::Long(_)) && conn.may_go_on() {
             if looked_at == 0 {
                 match self.look_ahead(&conn) {
-                    Ahead::Run(count) => {
-                        self.begin_run(&mut conn, count);
+                    Ahead::Run(homes) => {
+                        self.begin_run(&mut conn, homes);
                         break;
                     }
                     Ahead::Single(count) => looked_at = count.max(1),

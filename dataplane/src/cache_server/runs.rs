@@ -20,8 +20,8 @@ use crate::runtime::Driver;
 
 /// What lies first among the requests that a connection has waiting.
 pub(super) enum Ahead {
-    /// So many that are to go together.
-    Run(usize),
+    /// Some that are to go together: the home of each.
+    Run(Vec<ShardId>),
     /// At least so many that need not wait for each other.
     Single(usize),
 }
@@ -69,8 +69,8 @@ impl<D: Driver> CacheServer<D> {
         if !conn.abroad.is_empty() {
             return Ahead::Single(1);
         }
-        let mut homes: Option<ShardId> = None;
-        let (mut several, mut count) = (false, 0);
+        // Of all of them; nothing is allocated while there is but one.
+        let (mut only, mut homes, mut count) = (None, Vec::new(), 0);
         for delayed in conn.behind.iter().take(MOST) {
             let Delayed::Request { spec: Some(spec), args, first } = delayed else { break };
             let request = Request { spec: Some(spec), args: args.as_args(), first: *first };
@@ -78,24 +78,33 @@ impl<D: Driver> CacheServer<D> {
             if count == 0 && (home == self.shard.id || !spec.flags.has(Flags::WRITE)) {
                 return Ahead::Single(1);
             }
-            several |= *homes.get_or_insert(home) != home;
+            let only = *only.get_or_insert(home);
+            if home != only || !homes.is_empty() {
+                homes.resize(count, only);
+                homes.push(home);
+            }
             count += 1;
         }
-        if several { Ahead::Run(count) } else { Ahead::Single(count) }
+        if homes.is_empty() || cfg!(corelane_mutant = "no_runs") {
+            return Ahead::Single(count);
+        }
+        Ahead::Run(homes)
     }
 
     /// Begins a run of the first requests that a connection has waiting.
-    pub(super) fn begin_run(&mut self, conn: &mut Conn, count: usize) {
+    pub(super) fn begin_run(&mut self, conn: &mut Conn, homes: Vec<ShardId>) {
         let noise = self.noise();
         let Some(across) = &mut self.across else { return };
         let (shard, session) = (&self.shard, &mut conn.session);
-        let mut requests = Vec::with_capacity(count);
-        for delayed in conn.behind.drain(..count) {
-            let Delayed::Request { spec: Some(spec), args, first } = delayed else { continue };
-            let slot = first.map(|at| at.slot);
-            let Place::At(home) = place(shard, session, spec, &args.as_args(), slot) else {
-                debug_assert!(false, "it had a home when it was looked at");
-                continue;
+        self.stats.runs.add(1);
+        self.stats.run_requests.add(homes.len() as u64);
+        let mut requests = Vec::with_capacity(homes.len());
+        for home in homes {
+            let next = conn.behind.pop_front();
+            let Some(Delayed::Request { spec: Some(spec), args, first }) = next else {
+                debug_assert!(false, "what has a home is a known command");
+                next.into_iter().for_each(|next| conn.behind.push_front(next));
+                break;
             };
             note_command(session, spec, &args.as_args());
             let silent = takes_no_reply(session);

@@ -7,7 +7,7 @@
 //! ```text
 //! head     command (8) | slot and tag (8) | first span (4) | spans (4) | db, protocol, flags (3)
 //! span     offset in `bytes` (4) | length (4), one an argument but for the name, which is empty
-//! reply    end in `replies` (4) | whether it comes later (1)
+//! reply    end in `replies` (8) | whether it comes later (1)
 //! ```
 
 #![forbid(unsafe_code)]
@@ -26,6 +26,8 @@ use crate::runtime::{ConnKey, Socket};
 const MOST_REQUESTS: usize = 256;
 /// Bytes of their arguments; one longer request has a parcel of its own.
 const MOST_BYTES: usize = 64 << 10;
+/// Bytes of replies after which a parcel takes no more: those that follow travel by themselves.
+pub const MOST_REPLIES: usize = 1 << 20;
 /// Buffers longer than this are given back to the allocator after a trip.
 const KEPT_BYTES: usize = 256 << 10;
 
@@ -65,7 +67,7 @@ pub struct Head {
 #[derive(Clone, Copy, Debug)]
 pub struct End {
     /// In the bytes.
-    pub end: u32,
+    pub end: usize,
     /// Whether it comes later, as a message of its own.
     pub late: bool,
 }
@@ -88,7 +90,7 @@ pub struct Parcel {
     /// One a request.
     pub ends: Vec<End>,
     /// Long values and the offsets in `replies` before which they belong.
-    pub lent: Vec<(u32, Lent)>,
+    pub lent: Vec<(usize, Lent)>,
     /// Whatever else there is to say, in either direction.
     pub messages: Vec<Message>,
 }

@@ -64,6 +64,9 @@ loop_stats! {
     counter sends: "Payloads sent.";
     counter pauses: "Connections that were stopped from sending for want of credit.";
     counter starved_receives: "Receives put off because all receive buffers were filled.";
+    counter runs: "Runs: pipelined requests for several shards that went together as one operation.";
+    counter run_requests: "Requests that went in runs.";
+    counter replies_apart: "Replies to other shards' requests that went by themselves, since their parcel was full of replies.";
     gauge connections: "Connections open.";
     gauge paused_connections: "Connections that are stopped from sending for want of credit.";
     gauge pooled_buffers: "Reply buffers kept for reuse.";

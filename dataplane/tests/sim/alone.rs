@@ -6,7 +6,7 @@ use std::ops::Range;
 use dataplane::runtime::sim::Rng;
 use shards::time::Nanos;
 
-use super::cases::say;
+use super::cases::{say, silent};
 use super::trace::Trace;
 use super::wanted;
 use super::world::World;
@@ -19,6 +19,22 @@ const START: Nanos = Nanos(10_000_000_000);
 const KEYS: usize = 12;
 /// Pipelines of a script.
 const PIPELINES: usize = 40;
+
+/// What is asked in silence, and beside it.
+const QUIET: &[&str] = &[
+    "SET k v",
+    "SET k v",
+    "SET k v",
+    "SET k V",
+    "INCR k",
+    "APPEND k v",
+    "GET k",
+    "DEL k",
+    "GETDEL k",
+    "MSET k v k v",
+    "RENAME k k",
+    "SETRANGE k i v",
+];
 
 /// `k` a key, `v` a value, `i` a number, `t` a span of time, `d` a database, `V` a long value.
 const SHAPES: &[&str] = &[
@@ -111,12 +127,42 @@ fn word(shape: &str, rng: &mut Rng) -> String {
     }
 }
 
+fn fill(shape: &str, rng: &mut Rng) -> String {
+    let words: Vec<String> = shape.split(' ').map(|part| word(part, rng)).collect();
+    words.join(" ")
+}
+
+fn pick(shapes: &[&str], rng: &mut Rng) -> String {
+    let shape = *rng.pick(shapes);
+    fill(shape, rng)
+}
+
+/// A pipeline of writes of which some want no answer; its last request does.
+fn quiet(rng: &mut Rng) -> Vec<String> {
+    // What silences must not be queued.
+    let mut requests = vec!["DISCARD".to_owned()];
+    for _ in 0..rng.between(1, 4) {
+        let switch = *rng.pick(&["SKIP", "SKIP", "OFF", "ON"]);
+        let before = rng.between(0, 4);
+        requests.extend((0..before).map(|_| pick(QUIET, rng)));
+        requests.push(format!("CLIENT REPLY {switch}"));
+        let behind = rng.between(1, 8);
+        requests.extend((0..behind).map(|_| pick(QUIET, rng)));
+    }
+    requests.push("CLIENT REPLY ON".to_owned());
+    requests
+}
+
 /// Pipelines, and the milliseconds that pass before each.
 fn script(seed: u64) -> Vec<(u64, Vec<String>)> {
     let mut rng = Rng::new(seed);
     let mut pipelines = Vec::new();
     for _ in 0..PIPELINES {
         let wait = if rng.chance(30) { rng.between(1, 20) as u64 } else { 0 };
+        if rng.chance(20) {
+            pipelines.push((wait, quiet(&mut rng)));
+            continue;
+        }
         let mut requests = Vec::new();
         for _ in 0..rng.between(1, 12) {
             let shape = *rng.pick(SHAPES);
@@ -124,9 +170,7 @@ fn script(seed: u64) -> Vec<(u64, Vec<String>)> {
                 // It counts expired keys, too, until something meets them.
                 requests.push((0..KEYS).fold("TOUCH".into(), |words, n| format!("{words} k{n}")));
             }
-            let shape = shape.split(' ');
-            let words: Vec<String> = shape.map(|part| word(part, &mut rng)).collect();
-            requests.push(words.join(" "));
+            requests.push(fill(shape, &mut rng));
         }
         pipelines.push((wait, requests));
     }
@@ -149,12 +193,18 @@ fn play(script: &[(u64, Vec<String>)], shards: u16, seed: u64) -> Vec<String> {
         world.node.net.borrow_mut().pass(Nanos(wait * Nanos::MILLISECOND.0));
         world.settle();
         let words: Vec<&str> = requests.iter().map(String::as_str).collect();
-        for (request, answer) in words.iter().zip(say(&mut world, others, &words)) {
+        for (request, answer) in loud(&words).into_iter().zip(say(&mut world, others, &words)) {
             let sorted = request.starts_with("KEYS") || request.starts_with("SCAN");
             answers.push(if sorted { sort(&answer) } else { answer });
         }
     }
     answers
+}
+
+/// Those requests that are answered.
+fn loud<'a>(requests: &[&'a str]) -> Vec<&'a str> {
+    let both = requests.iter().zip(silent(requests));
+    both.filter(|(_, silent)| !silent).map(|(words, _)| *words).collect()
 }
 
 fn sort(list: &str) -> String {
@@ -165,9 +215,12 @@ fn sort(list: &str) -> String {
 
 /// The requests before one, with what several shards answered.
 fn told(script: &[(u64, Vec<String>)], answers: &[String], last: usize) -> String {
-    let waits = script.iter().flat_map(|(wait, all)| all.iter().map(move |words| (wait, words)));
+    let waits = script.iter().flat_map(|(wait, all)| {
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        loud(&all).into_iter().map(move |words| (wait, words))
+    });
     let lines = waits.zip(answers).enumerate().take(last + 1).skip(last.saturating_sub(25));
-    let line = |(n, ((wait, words), answer)): (usize, ((&u64, &String), &String))| {
+    let line = |(n, ((wait, words), answer)): (usize, ((&u64, &str), &String))| {
         format!("{n} (+{wait} ms) {words:.60} -> {answer:.80}")
     };
     lines.map(line).collect::<Vec<_>>().join("\n")

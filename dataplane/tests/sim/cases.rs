@@ -17,8 +17,9 @@ use super::world::World;
 /// Lets a client ask, on a connection by its number, without waiting for the answers.
 fn ask(world: &mut World<'_>, client: usize, requests: &[&str]) -> Rc<RefCell<Vec<Value>>> {
     let mut asked = Vec::new();
-    for words in requests {
-        asked.push(Request::of(asked.len() as u32, words));
+    for (words, silent) in requests.iter().zip(silent(requests)) {
+        let request = Request::of(asked.len() as u32, words);
+        asked.push(if silent { request.silent() } else { request });
     }
     let script = Script::new(asked);
     let answers = script.answers.clone();
@@ -36,10 +37,33 @@ fn ask(world: &mut World<'_>, client: usize, requests: &[&str]) -> Rc<RefCell<Ve
     answers
 }
 
+/// Which of some requests get no answer, as they were silenced by others before them (CLIENT
+/// REPLY, <https://valkey.io/commands/client-reply/>). Outside of transactions.
+pub fn silent(requests: &[&str]) -> Vec<bool> {
+    let (mut off, mut skip) = (false, false);
+    let one = |words: &&str| match *words {
+        "CLIENT REPLY ON" => {
+            (off, skip) = (false, false);
+            false
+        }
+        "CLIENT REPLY OFF" => {
+            off = true;
+            true
+        }
+        "CLIENT REPLY SKIP" => {
+            skip = true;
+            true
+        }
+        _ => std::mem::take(&mut skip) || off,
+    };
+    requests.iter().map(one).collect()
+}
+
 /// Sends requests at once and says what was answered.
 pub fn say(world: &mut World<'_>, client: usize, requests: &[&str]) -> Vec<String> {
     let answers = ask(world, client, requests);
-    world.run(|_| answers.borrow().len() == requests.len(), false).unwrap();
+    let loud = silent(requests).into_iter().filter(|silent| !silent).count();
+    world.run(|_| answers.borrow().len() == loud, false).unwrap();
     answers.borrow().iter().map(resp::render).collect()
 }
 
@@ -98,4 +122,26 @@ fn watches_that_are_given_up_and_set_anew() {
             assert!(refused, "{key}: {answers:?}");
         }
     }
+}
+
+/// Two writes for two other shards go together where they arrive together, from the first one
+/// on; two for one shard never do.
+#[test]
+fn pipelined_writes_for_several_shards_go_together() {
+    let mut together = 0;
+    for seed in 0..20 {
+        let mut trace = Trace::new(false);
+        let mut world = World::quiet(3, seed, &mut trace);
+        say(&mut world, 0, &["PING"]);
+        let (second, third) = (keys_of(1, 3, 2), keys_of(2, 3, 1));
+        let set = |key: &str| format!("SET {key} v");
+        let (a, b, c) = (set(&second[0]), set(&second[1]), set(&third[0]));
+        assert_eq!(say(&mut world, 0, &[&a, &b]), ["+OK"; 2]);
+        assert_eq!(world.node.request_runs(), (0, 0), "one home");
+        assert_eq!(say(&mut world, 0, &[&a, &c]), ["+OK"; 2]);
+        let (times, requests) = world.node.request_runs();
+        assert_eq!(requests, 2 * times, "both or none");
+        together += times;
+    }
+    assert!((5..=20).contains(&together), "{together} times");
 }

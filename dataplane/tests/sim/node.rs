@@ -194,6 +194,13 @@ impl Node {
         stats.map(|stats| stats.refused_clients.get()).sum()
     }
 
+    /// How often requests of a pipeline went together as one operation, and how many did.
+    pub fn request_runs(&self) -> (u64, u64) {
+        let stats = || self.shards.iter().map(|shard| &shard.control.loop_stats);
+        let requests = stats().map(|stats| stats.run_requests.get()).sum();
+        (stats().map(|stats| stats.runs.get()).sum(), requests)
+    }
+
     /// Doorbells rung.
     pub fn doorbells(&self) -> u64 {
         let mesh = self.shards.iter().filter_map(|shard| shard.mesh.as_ref());

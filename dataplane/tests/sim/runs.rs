@@ -19,6 +19,8 @@ pub struct Run {
     pub operations: usize,
     pub undecided: usize,
     pub doorbells: u64,
+    /// Pipelined requests that went together, how often and how many.
+    pub request_runs: (u64, u64),
     pub shards: u16,
     pub happened: BTreeMap<Fault, u64>,
 }
@@ -69,6 +71,7 @@ fn run(seed: u64, trace: &mut Trace) -> Result<Run, String> {
         operations: world.checks.operations,
         undecided: world.checks.undecided,
         doorbells: world.node.doorbells(),
+        request_runs: world.node.request_runs(),
         shards: world.plan.shards,
         happened: world.happened,
     })
@@ -82,6 +85,7 @@ pub struct Summary {
     operations: usize,
     undecided: usize,
     doorbells: u64,
+    request_runs: (u64, u64),
     by_shards: BTreeMap<u16, u64>,
     /// Runs in which a fault happened, and how often it did.
     faults: BTreeMap<Fault, (u64, u64)>,
@@ -94,6 +98,8 @@ impl Summary {
         self.operations += run.operations;
         self.undecided += run.undecided;
         self.doorbells += run.doorbells;
+        self.request_runs.0 += run.request_runs.0;
+        self.request_runs.1 += run.request_runs.1;
         *self.by_shards.entry(run.shards).or_default() += 1;
         for (fault, times) in &run.happened {
             let sum = self.faults.entry(*fault).or_default();
@@ -108,6 +114,11 @@ impl Summary {
             for fault in FAULTS {
                 assert!(self.faults.contains_key(&fault), "{fault:?} never happened");
             }
+            let (times, requests) = self.request_runs;
+            assert!(
+                times > self.runs && requests >= 2 * times,
+                "all seeds failed: {requests} pipelined requests went together {times} times"
+            );
             assert!(self.doorbells > 0 && self.operations > 0 && self.by_shards.len() == 4);
         }
     }
@@ -121,6 +132,8 @@ impl fmt::Display for Summary {
             "{} operations in histories, {} of keys undecided, {} doorbells",
             self.operations, self.undecided, self.doorbells
         )?;
+        let (times, requests) = self.request_runs;
+        writeln!(f, "{requests} pipelined requests went together {times} times")?;
         for (fault, (runs, times)) in &self.faults {
             writeln!(f, "  {:<12} {times} times in {runs} runs", format!("{fault:?}"))?;
         }

@@ -52,11 +52,6 @@ pub(super) fn arrays(mut replies: Vec<Reply>, protocol: Protocol) -> Reply {
     whole
 }
 
-/// Arrays of one value each: as [`arrays`].
-pub(super) fn values(replies: Vec<Reply>, protocol: Protocol) -> Reply {
-    arrays(replies, protocol)
-}
-
 /// One of several keys, each followed by how many keys it stands for.
 pub(super) fn random_key(replies: Vec<Reply>, protocol: Protocol, noise: u64) -> Reply {
     let null = {

@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use crate::command::{
-    Args, COMMANDS, CommandError, CommandSpec, Gather, OwnedArgs, Spread, home_of_keys, resolve,
+    Args, COMMANDS, CommandSpec, Gather, OwnedArgs, Spread, home_of_keys, resolve,
 };
 use crate::ids::{DbId, ShardId, SlotId};
 use crate::partition::Partition;
@@ -14,7 +14,7 @@ use crate::reply::{Protocol, Reply};
 use crate::slot::slot_of;
 
 use super::gather;
-use super::part::{Part, PartReply, Work, refused};
+use super::part::{Part, PartReply, Work, mixed_up, refused};
 use super::run::Run;
 use super::script::{Next, Script};
 
@@ -242,7 +242,7 @@ impl Item {
             Self::Local(..) | Self::Done(..) => return Vec::new(),
             Self::Parts(_, _, merge) => merged(*merge, answers, protocol, noise),
             Self::Run(_, run) => run.merge(answers, protocol),
-            Self::Script(_, script) => match script.resume(answers) {
+            Self::Script(_, script) => match script.resume(answers, protocol) {
                 Next::Parts(parts) => return parts,
                 Next::Reply(reply) => reply,
                 Next::Number(n) => {
@@ -264,24 +264,18 @@ impl Item {
 }
 
 fn merged(merge: Merge, answers: Vec<PartReply>, protocol: Protocol, noise: u64) -> Reply {
-    let replies: Vec<Reply> = answers
-        .into_iter()
-        .map(|answer| match answer {
-            PartReply::Reply(reply) | PartReply::Closing(reply) => reply,
-            // A command's part is answered by a reply; anything else is a mix-up of ours.
-            _ => {
-                refused(&CommandError::Text("ERR internal error: a part without a reply"), protocol)
-            }
-        })
-        .collect();
+    let replies: Vec<Reply> =
+        answers.into_iter().map(|answer| answer.into_reply(protocol)).collect();
+    if replies.is_empty() {
+        return mixed_up(protocol);
+    }
     match merge {
-        Merge::One => replies.into_iter().next().unwrap_or_default(),
+        Merge::One => gather::all(replies),
         Merge::Sum => gather::sum(replies, protocol),
         Merge::All => gather::all(replies),
-        Merge::Values => gather::values(replies, protocol),
+        Merge::Values | Merge::Gather(Gather::Arrays) => gather::arrays(replies, protocol),
         Merge::Gather(Gather::Count) => gather::sum(replies, protocol),
         Merge::Gather(Gather::Done | Gather::DoneLoosely) => gather::all(replies),
-        Merge::Gather(Gather::Arrays) => gather::arrays(replies, protocol),
         Merge::Gather(Gather::RandomKey) => gather::random_key(replies, protocol, noise),
         Merge::Gather(Gather::Info) => gather::info(replies, protocol),
         Merge::Gather(Gather::Clients) => gather::clients(replies, protocol),

@@ -11,7 +11,7 @@ use crate::command::{CommandSpec, OwnedArgs, PackedArgs};
 use crate::holds::{HoldSet, OpId};
 use crate::ids::DbId;
 use crate::reply::{Protocol, Reply};
-use crate::store::{Blob, BlobSource, Detached, Lender, Lent, Returns};
+use crate::store::{Blob, BlobSource, Detached, Lender, Lent, OutOfMemory, Returns};
 use crate::time::UnixMs;
 
 use super::run::AtHome;
@@ -35,6 +35,8 @@ enum PackedWork {
     Run(Vec<AtHome<PackedArgs>>),
     AnyThere(Vec<Box<[u8]>>),
     Lift(Box<[u8]>, bool),
+    PutBack(Box<[u8]>, Box<PackedEntry>),
+    Remove(Box<[u8]>),
     Put(Box<[u8]>, Box<PackedEntry>),
     Intact,
 }
@@ -69,11 +71,11 @@ pub enum PackedAnswer {
     /// The same.
     Closing(PackedReply),
     /// The same.
-    Run(PackedReply, Vec<u32>),
+    Run(PackedReply, Vec<usize>),
     /// The same.
     Flag(bool),
     /// The same.
-    Lifted(Option<Box<PackedEntry>>),
+    Lifted(Result<Option<Box<PackedEntry>>, OutOfMemory>),
     /// The same.
     Put(Result<(), Box<PackedEntry>>),
 }
@@ -116,7 +118,9 @@ impl Packer<'_> {
                     PackedWork::Run(requests.into_iter().map(pack).collect())
                 }
                 Work::AnyThere(keys) => PackedWork::AnyThere(keys),
-                Work::Lift { key, remove } => PackedWork::Lift(key, remove),
+                Work::Lift { key, take } => PackedWork::Lift(key, take),
+                Work::PutBack { key, entry } => PackedWork::PutBack(key, self.entry(*entry)),
+                Work::Remove(key) => PackedWork::Remove(key),
                 Work::Put { key, entry } => PackedWork::Put(key, self.entry(*entry)),
                 Work::Intact => PackedWork::Intact,
             };
@@ -155,7 +159,9 @@ impl Packer<'_> {
             PartReply::Closing(reply) => PackedAnswer::Closing(self.reply(reply)),
             PartReply::Run(reply, ends) => PackedAnswer::Run(self.reply(reply), ends),
             PartReply::Flag(flag) => PackedAnswer::Flag(flag),
-            PartReply::Lifted(entry) => PackedAnswer::Lifted(entry.map(|e| self.entry(*e))),
+            PartReply::Lifted(lifted) => {
+                PackedAnswer::Lifted(lifted.map(|entry| entry.map(|e| self.entry(*e))))
+            }
             PartReply::Put(put) => PackedAnswer::Put(put.map_err(|e| self.entry(*e))),
         }
     }
@@ -177,7 +183,9 @@ impl Unpacker<'_> {
                     Work::Run(requests.into_iter().map(unpack).collect())
                 }
                 PackedWork::AnyThere(keys) => Work::AnyThere(keys),
-                PackedWork::Lift(key, remove) => Work::Lift { key, remove },
+                PackedWork::Lift(key, take) => Work::Lift { key, take },
+                PackedWork::PutBack(key, entry) => Work::PutBack { key, entry: self.entry(*entry) },
+                PackedWork::Remove(key) => Work::Remove(key),
                 PackedWork::Put(key, entry) => Work::Put { key, entry: self.entry(*entry) },
                 PackedWork::Intact => Work::Intact,
             };
@@ -216,7 +224,9 @@ impl Unpacker<'_> {
             PackedAnswer::Closing(reply) => PartReply::Closing(self.reply(reply)),
             PackedAnswer::Run(reply, ends) => PartReply::Run(self.reply(reply), ends),
             PackedAnswer::Flag(flag) => PartReply::Flag(flag),
-            PackedAnswer::Lifted(entry) => PartReply::Lifted(entry.map(|e| self.entry(*e))),
+            PackedAnswer::Lifted(lifted) => {
+                PartReply::Lifted(lifted.map(|entry| entry.map(|e| self.entry(*e))))
+            }
             PackedAnswer::Put(put) => PartReply::Put(put.map_err(|e| self.entry(*e))),
         }
     }

@@ -55,13 +55,23 @@ pub enum Work {
     Run(Vec<AtHome<OwnedArgs>>),
     /// Whether any of these keys is there.
     AnyThere(Vec<Box<[u8]>>),
-    /// What a key holds, which is taken away or copied.
+    /// What a key holds. The key stays until `Remove`; a long value that is taken leaves it
+    /// empty, which nobody sees as its slot is held.
     Lift {
         /// The key.
         key: Box<[u8]>,
-        /// Whether it goes.
-        remove: bool,
+        /// Whether a long value is handed over, rather than copied.
+        take: bool,
     },
+    /// Puts what was lifted from a key back into it; needs no memory.
+    PutBack {
+        /// The key.
+        key: Box<[u8]>,
+        /// What it held.
+        entry: Box<Lifted>,
+    },
+    /// Removes a key whose entry is elsewhere now.
+    Remove(Box<[u8]>),
     /// Puts under a key what was lifted from another.
     Put {
         /// The key.
@@ -101,11 +111,11 @@ pub enum PartReply {
     /// A command's reply, after which the client's connection is to be closed.
     Closing(Reply),
     /// `Run`: replies one behind the other, and where each ends.
-    Run(Reply, Vec<u32>),
-    /// `AnyThere`, `Intact`.
+    Run(Reply, Vec<usize>),
+    /// `AnyThere`, `Intact`; `PutBack` and `Remove`, done.
     Flag(bool),
-    /// `Lift`; `None` when there is no such key.
-    Lifted(Option<Box<Lifted>>),
+    /// `Lift`; `None` when there is no such key, an error when there is no memory for a copy.
+    Lifted(Result<Option<Box<Lifted>>, OutOfMemory>),
     /// `Put`; gives it back when there is no memory.
     Put(Result<(), Box<Lifted>>),
 }
@@ -146,24 +156,55 @@ impl Part {
                 let mut there = |key: &[u8]| shard.store.entry(db, hasher.key(key), now).is_some();
                 PartReply::Flag(keys.iter().any(|key| there(key)))
             }
-            Work::Lift { key, remove } => PartReply::Lifted(lift(shard, db, &key, remove, now)),
+            Work::Lift { key, take } => PartReply::Lifted(lift(shard, db, &key, take, now)),
             Work::Put { key, entry } => PartReply::Put(put(shard, db, &key, entry, now)),
+            Work::PutBack { key, entry } => {
+                put_back(shard, db, &key, *entry);
+                PartReply::Flag(true)
+            }
+            Work::Remove(key) => {
+                let key = shard.hasher().key(&key);
+                PartReply::Flag(shard.store.remove(db, key, now))
+            }
             Work::Intact => PartReply::Flag(shard.watches_intact(guest.id, now)),
         })
     }
 }
 
-fn lift(shard: &mut Shard, db: DbId, key: &[u8], remove: bool, now: Now) -> Option<Box<Lifted>> {
+/// What is lifted has no other holder, so that it travels as it lies.
+fn lift(
+    shard: &mut Shard,
+    db: DbId,
+    key: &[u8],
+    take: bool,
+    now: Now,
+) -> Result<Option<Box<Lifted>>, OutOfMemory> {
     let key = shard.hasher().key(key);
-    let info = shard.store.entry(db, key, now)?;
-    let value = match shard.store.get(db, key, now, false)? {
-        Value::Inline(bytes) => LiftedValue::Bytes(bytes.to_vec()),
-        Value::Blob(blob) => LiftedValue::Blob(blob.clone()),
+    let Some(info) = shard.store.entry(db, key, now) else { return Ok(None) };
+    let value = match shard.store.get(db, key, now, false) {
+        None => return Ok(None),
+        Some(Value::Inline(bytes)) => LiftedValue::Bytes(bytes.to_vec()),
+        Some(Value::Blob(blob)) => {
+            // Other keys may share it, and replies that are being sent.
+            let copied = (!take || blob.is_shared()).then(|| blob.clone());
+            LiftedValue::Blob(match copied {
+                Some(blob) => shard.store.blobs().copy(&blob)?,
+                None => match shard.store.take_long(db, key) {
+                    Some(blob) => blob,
+                    None => return Ok(None),
+                },
+            })
+        }
     };
-    if remove {
-        shard.store.remove(db, key, now);
+    Ok(Some(Box::new(Lifted { value, expiry: info.expiry, modified: info.modified })))
+}
+
+/// A short value has never left.
+fn put_back(shard: &mut Shard, db: DbId, key: &[u8], entry: Lifted) {
+    if let LiftedValue::Blob(blob) = entry.value {
+        let key = shard.hasher().key(key);
+        shard.store.put_back_long(db, key, blob);
     }
-    Some(Box::new(Lifted { value, expiry: info.expiry, modified: info.modified }))
 }
 
 fn put(
@@ -194,9 +235,26 @@ fn set(
     };
     shard.store.set(db, key, value, expiry, now)?;
     if entry.modified {
-        shard.store.write_at(db, key, 0, b"", now)?;
+        shard.store.mark_modified(db, key);
     }
     Ok(())
+}
+
+impl PartReply {
+    /// A command's reply. Anything else is a mix-up of ours, and an error in its place, since
+    /// without one all later replies would be taken for those before them.
+    pub(super) fn into_reply(self, protocol: Protocol) -> Reply {
+        match self {
+            Self::Reply(reply) | Self::Closing(reply) => reply,
+            _ => mixed_up(protocol),
+        }
+    }
+}
+
+/// Stands for a reply that is not there though it should.
+pub(super) fn mixed_up(protocol: Protocol) -> Reply {
+    debug_assert!(false, "a part without a reply");
+    refused(&CommandError::Text("ERR internal error: a part without a reply"), protocol)
 }
 
 /// The reply of a command that was refused before it began.

@@ -15,7 +15,7 @@ use crate::store::{Hint, KeyHash};
 use crate::time::Now;
 
 use super::item::Parts;
-use super::part::{Part, PartReply, Work};
+use super::part::{Part, PartReply, Work, mixed_up};
 
 /// Requests whose memory is asked for together.
 const CHUNK: usize = 32;
@@ -95,7 +95,7 @@ impl Run {
 struct Replies {
     bytes: Vec<u8>,
     blobs: std::iter::Peekable<std::vec::IntoIter<(usize, crate::store::Blob)>>,
-    ends: std::vec::IntoIter<u32>,
+    ends: std::vec::IntoIter<usize>,
     start: usize,
 }
 
@@ -103,10 +103,8 @@ impl Replies {
     fn new(answer: PartReply) -> Self {
         let (reply, ends) = match answer {
             PartReply::Run(reply, ends) => (reply, ends),
-            _ => {
-                debug_assert!(false, "a run is answered by its replies");
-                (Reply::default(), Vec::new())
-            }
+            // Each of its requests is answered by an error then.
+            _ => (Reply::default(), Vec::new()),
         };
         let blobs = reply.blobs.into_iter().peekable();
         Self { bytes: reply.bytes, blobs, ends: ends.into_iter(), start: 0 }
@@ -114,7 +112,12 @@ impl Replies {
 
     /// Puts the next reply behind what is there, or drops it.
     fn next_into(&mut self, mut whole: Option<&mut Reply>) {
-        let Some(end) = self.ends.next().map(|end| end as usize) else { return };
+        let Some(end) = self.ends.next() else {
+            if let Some(whole) = whole {
+                whole.append(mixed_up(whole.protocol));
+            }
+            return;
+        };
         let (start, offset) = (self.start, whole.as_ref().map_or(0, |whole| whole.bytes.len()));
         while let Some((at, blob)) = self.blobs.next_if(|(at, _)| *at < end) {
             if let Some(whole) = &mut whole {
@@ -148,7 +151,7 @@ pub(super) fn carry_out(
             }
             // What has keys takes no steps and closes no connection.
             dispatch(shard, guest, host, Some(spec), &args, now, &mut reply);
-            ends.push(reply.bytes.len() as u32);
+            ends.push(reply.bytes.len());
         }
     }
     PartReply::Run(reply, ends)

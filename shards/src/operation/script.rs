@@ -3,23 +3,26 @@
 //! Each goes in stages, all of them under the same holds:
 //!
 //! ```text
-//! RENAME     lift from the one home -> put at the other (no memory there: put back)
+//! RENAME     lift from the one home -> put at the other -> remove (no memory: put back)
 //! RENAMENX   look at both ----------> as RENAME
-//! COPY       look at the other -----> lift a copy -> put
+//! COPY       look at the other -----> lift a copy -----> put
 //! MSETNX     look at all -----------> set all
 //! SCAN       at the cursor's home --> at the next, while there is room for more
 //! ```
+//!
+//! What is moved stays at its home until the other has it, so that nothing is lost to want of
+//! memory; both slots are held, so that nobody looks at the two.
 
 #![forbid(unsafe_code)]
 
 use crate::command::{CommandError, CommandSpec, OwnedArgs};
 use crate::ids::{DbId, ShardId};
 use crate::partition::Partition;
-use crate::reply::Reply;
+use crate::reply::{Protocol, Reply};
 
 use super::gather;
 use super::item::Parts;
-use super::part::{Lifted, Part, PartReply, Work};
+use super::part::{Part, PartReply, Work};
 use super::scan::Scan;
 
 /// A key, its home and its database.
@@ -51,6 +54,7 @@ pub(super) enum Stage {
     Looking,
     Lifting,
     Putting,
+    Removing,
     PuttingBack,
 }
 
@@ -121,10 +125,10 @@ impl Script {
         }
     }
 
-    pub(super) fn resume(&mut self, answers: Vec<PartReply>) -> Next {
+    pub(super) fn resume(&mut self, answers: Vec<PartReply>, protocol: Protocol) -> Next {
         match self {
             Self::Scan(scan) => scan.resume(answers),
-            Self::SetAllIfNone { sets, .. } => after_sets_or_looks(sets, answers),
+            Self::SetAllIfNone { sets, .. } => after_sets_or_looks(sets, answers, protocol),
             Self::Move { from, to, kind, stage } => {
                 let (next, then) = after_move(from, to, *kind, *stage, answers);
                 *stage = then;
@@ -135,21 +139,18 @@ impl Script {
 }
 
 fn lift(from: &Place, kind: Kind) -> (ShardId, Part) {
-    let remove = !matches!(kind, Kind::Copy { .. });
-    from.part(|key| Work::Lift { key, remove })
+    let take = !matches!(kind, Kind::Copy { .. });
+    from.part(|key| Work::Lift { key, take })
 }
 
-fn after_sets_or_looks(sets: &mut Parts, answers: Vec<PartReply>) -> Next {
+fn after_sets_or_looks(sets: &mut Parts, answers: Vec<PartReply>, protocol: Protocol) -> Next {
     if answers.iter().any(|answer| matches!(answer, PartReply::Flag(true))) {
         return Next::Number(0);
     }
     if !sets.is_empty() {
         return Next::Parts(std::mem::take(sets));
     }
-    let replies = answers.into_iter().filter_map(|answer| match answer {
-        PartReply::Reply(reply) => Some(reply),
-        _ => None,
-    });
+    let replies = answers.into_iter().map(|answer| answer.into_reply(protocol));
     let reply = gather::all(replies.collect());
     if reply.bytes.first() == Some(&b'-') { Next::Reply(reply) } else { Next::Number(1) }
 }
@@ -161,34 +162,39 @@ fn after_move(
     stage: Stage,
     answers: Vec<PartReply>,
 ) -> (Next, Stage) {
-    let done = |next| (next, Stage::PuttingBack);
-    let missing = || match kind {
-        Kind::Copy { .. } => Next::Number(0),
-        Kind::Rename | Kind::RenameIfFree => Next::Failed(CommandError::NoSuchKey),
-    };
-    let put = |place: &Place, entry: Box<Lifted>| {
-        Next::Parts(vec![place.part(|key| Work::Put { key, entry })])
-    };
+    let then = |(home, part), stage| (Next::Parts(vec![(home, part)]), stage);
+    let done = |next| (next, stage);
+    let copies = matches!(kind, Kind::Copy { .. });
     let mut answers = answers.into_iter();
     match (stage, answers.next(), answers.next()) {
         (Stage::Looking, Some(PartReply::Flag(there)), None) if there => done(Next::Number(0)),
-        (Stage::Looking, Some(PartReply::Flag(false)), Some(_)) => done(missing()),
+        (Stage::Looking, Some(PartReply::Flag(false)), Some(_)) => done(missing(kind)),
         (Stage::Looking, Some(_), Some(PartReply::Flag(true))) => done(Next::Number(0)),
-        (Stage::Looking, ..) => (Next::Parts(vec![lift(from, kind)]), Stage::Lifting),
-        (Stage::Lifting, Some(PartReply::Lifted(Some(entry))), _) => {
-            (put(to, entry), Stage::Putting)
+        (Stage::Looking, ..) => then(lift(from, kind), Stage::Lifting),
+        (Stage::Lifting, Some(PartReply::Lifted(Ok(Some(entry)))), _) => {
+            then(to.part(|key| Work::Put { key, entry }), Stage::Putting)
         }
-        (Stage::Lifting, ..) => done(missing()),
-        (Stage::Putting, Some(PartReply::Put(Err(entry))), _)
-            if kind == Kind::Rename || kind == Kind::RenameIfFree =>
-        {
-            // There was memory for it a moment ago.
-            (put(from, entry), Stage::PuttingBack)
+        (Stage::Lifting, Some(PartReply::Lifted(Ok(None))), _) => done(missing(kind)),
+        (Stage::Putting, Some(PartReply::Put(Ok(()))), _) if copies => done(Next::Number(1)),
+        (Stage::Putting, Some(PartReply::Put(Ok(()))), _) => {
+            then(from.part(Work::Remove), Stage::Removing)
         }
-        (Stage::Putting, Some(PartReply::Put(Ok(()))), _) => done(match kind {
-            Kind::Rename => Next::Ok,
-            Kind::RenameIfFree | Kind::Copy { .. } => Next::Number(1),
-        }),
-        (Stage::Putting | Stage::PuttingBack, ..) => done(Next::Failed(CommandError::System)),
+        (Stage::Putting, Some(PartReply::Put(Err(entry))), _) if !copies => {
+            then(from.part(|key| Work::PutBack { key, entry }), Stage::PuttingBack)
+        }
+        (Stage::Removing, ..) if kind == Kind::Rename => done(Next::Ok),
+        (Stage::Removing, ..) => done(Next::Number(1)),
+        // There was no memory for a copy, or at the other home.
+        (Stage::Lifting | Stage::Putting | Stage::PuttingBack, ..) => {
+            done(Next::Failed(CommandError::System))
+        }
+    }
+}
+
+/// What is answered when there is nothing to move.
+fn missing(kind: Kind) -> Next {
+    match kind {
+        Kind::Copy { .. } => Next::Number(0),
+        Kind::Rename | Kind::RenameIfFree => Next::Failed(CommandError::NoSuchKey),
     }
 }

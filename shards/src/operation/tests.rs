@@ -4,6 +4,7 @@ mod actors;
 mod isolation;
 mod lines;
 mod looks;
+mod memory;
 mod node;
 mod runs;
 mod scripts;

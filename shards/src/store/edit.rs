@@ -4,7 +4,7 @@
 
 use crate::time::{Now, UnixMs};
 
-use super::blob::BlobBuilder;
+use super::blob::{Blob, BlobBuilder};
 use super::db::Db;
 use super::entry::{Entry, Header, LastUse, inline_room};
 use super::index::Found;
@@ -69,6 +69,24 @@ impl Db {
         self.set(key, NewValue::Blob(builder.freeze()), Expiry::Keep, now)?;
         self.mark_modified(key);
         Ok(len)
+    }
+
+    /// See [`super::Store::take_long`].
+    pub(super) fn take_long(&mut self, key: Key<'_>) -> Option<Blob> {
+        let number = self.long_value(key)?;
+        Some(self.held.exchange(number, Blob::nothing(self.memory.clone())))
+    }
+
+    /// See [`super::Store::put_back_long`].
+    pub(super) fn put_back_long(&mut self, key: Key<'_>, blob: Blob) {
+        if let Some(number) = self.long_value(key) {
+            self.held.exchange(number, blob);
+        }
+    }
+
+    /// The number of a key's long value, if it has one.
+    fn long_value(&self, key: Key<'_>) -> Option<u32> {
+        Entry::read(&self.slab, self.find(key)?.loc).value().err()
     }
 
     pub(super) fn mark_modified(&mut self, key: Key<'_>) {

@@ -46,6 +46,16 @@ impl Held {
         Some(blob)
     }
 
+    /// Puts another value in the place of one; the entry that names it does not notice.
+    pub(super) fn exchange(&mut self, number: u32, blob: Blob) -> Blob {
+        let place = self.blobs[number as usize].as_mut().expect("an entry names it");
+        self.bytes += blob.len();
+        blob.keep();
+        let old = std::mem::replace(place, blob);
+        self.let_go(&old);
+        old
+    }
+
     /// Takes any one, whatever names it, before it lets go of it: `first` sees it then. The
     /// end of a whole database.
     pub(super) fn drop_any(&mut self, first: impl FnOnce(&Blob)) {

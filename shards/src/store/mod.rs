@@ -247,6 +247,19 @@ impl Store {
         self.db_mut(db).mark_modified(key);
     }
 
+    /// Takes a long value out of its entry, which stays, with nothing in it, until the value
+    /// is put back or the key removed: for a slot that nobody else looks at meanwhile. None
+    /// when there is no such key or its value is short. Changes nothing that watches see.
+    pub(crate) fn take_long(&mut self, db: DbId, key: Key<'_>) -> Option<Blob> {
+        self.db_mut(db).take_long(key)
+    }
+
+    /// Puts back what [`Store::take_long`] has taken, for which no memory is asked. Without
+    /// effect when the key's time has come or it was evicted meanwhile.
+    pub(crate) fn put_back_long(&mut self, db: DbId, key: Key<'_>, blob: Blob) {
+        self.db_mut(db).put_back_long(key, blob);
+    }
+
     /// Sets or takes away a key's expiry; an instant that has passed removes the key.
     /// `Ok(false)`: no such key.
     ///
