@@ -147,6 +147,52 @@ fn increment_both(client: &mut Client) {
     }
 }
 
+/// A key that transactions over shards hold at any time, since more of them are always in line,
+/// is read and written by single commands within a bound.
+fn single_commands_have_their_turn(driver: &str) {
+    const HOLDERS: usize = 6;
+    const PIPELINED: usize = 32;
+    const MOST: Duration = Duration::from_secs(2);
+    let node = start(driver, 2);
+    let mut script = Vec::new();
+    for _ in 0..PIPELINED {
+        script.extend(resp::request(&["MULTI"]));
+        script.extend(resp::request(&["INCR", "hot"]));
+        (0..4).for_each(|n| script.extend(resp::request(&["SET", &account(n), "x"])));
+        script.extend(resp::request(&["EXEC"]));
+    }
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..HOLDERS {
+            let (mut client, stop, script) = (node.client(), &stop, &script);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    client.send(script);
+                    client.replies(7 * PIPELINED);
+                }
+            });
+        }
+        // On both shards, so that one of them is not at home with the key.
+        let mut others: Vec<Client> = (0..4).map(|_| node.client()).collect();
+        let mut longest = Duration::ZERO;
+        for n in 0..100 {
+            let begun = Instant::now();
+            let client = &mut others[n % 4];
+            let command: &[&str] = if n % 8 < 4 { &["GET", "hot"] } else { &["INCR", "hot"] };
+            client.send(&resp::request(command));
+            client.stream.set_read_timeout(Some(MOST)).expect("set a time limit");
+            let reply = client.try_reply();
+            longest = longest.max(begun.elapsed());
+            if reply.is_err() || longest > MOST {
+                break;
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(longest <= MOST, "a command waited for {longest:?} and more");
+    });
+    assert!(node.client().call("GET hot").text().parse::<u64>().expect("a number") > 1_000);
+}
+
 /// A client of one shard is seen, and closed, by one of another.
 fn clients_of_other_shards_are_known(driver: &str) {
     let node = start(driver, 2);
@@ -221,6 +267,7 @@ fn long_values_cross(driver: &str) {
 on_each_driver!(
     what_spans_shards_is_atomic,
     watched_counters_lose_nothing,
+    single_commands_have_their_turn,
     clients_of_other_shards_are_known,
     settings_and_memory_are_the_nodes,
     silent_clients_are_closed,

@@ -81,6 +81,10 @@ pub(super) struct Conn {
     pub(super) dirty: bool,
     /// Whether it is in the list of connections with something to parse.
     pub(super) waiting: bool,
+    /// Whether it is in the list of those that may go on with what waits behind their replies.
+    pub(super) awake: bool,
+    /// Whether it is in the list of those that wait for a parcel.
+    pub(super) thirsty: bool,
     /// Whether the peer has said that it will send no more.
     pub(super) ended: bool,
     /// Whether the driver has been told not to receive.
@@ -115,6 +119,8 @@ impl Conn {
             sending: false,
             dirty: false,
             waiting: false,
+            awake: false,
+            thirsty: false,
             ended: false,
             paused: false,
             closing: None,
@@ -131,6 +137,13 @@ impl Conn {
     /// all that still holds them.
     pub(super) fn pending_output(&self) -> usize {
         self.in_flight + self.reply.len() + self.order.len()
+    }
+
+    /// It may go on with what waits behind its replies; `list` has it once.
+    pub(super) fn awaken(&mut self, list: &mut Vec<ConnKey>) {
+        if !std::mem::replace(&mut self.awake, true) {
+            list.push(self.key);
+        }
     }
 
     /// Whether a request has to wait for earlier ones of this connection.

@@ -78,6 +78,39 @@ fn what_waits_for_a_hold_is_not_overtaken() {
     }
 }
 
+/// A read of a slot that somebody holds at any time, since others stand in line for it without
+/// end: it once had no place in that line, and waited for ever.
+#[test]
+fn what_waits_for_a_hold_has_its_turn() {
+    const HOLDERS: usize = 5;
+    const EACH: usize = 200;
+    /// Answers to holders while one read waits: those before it in line, those that came while
+    /// it was on its way, and what a shard may have answered before it was heard of.
+    const MOST: usize = 20 * HOLDERS;
+    for seed in 0..20 {
+        let mut trace = Trace::new(false);
+        let mut world = World::quiet(2, seed, &mut trace);
+        let hot = keys_of(seed as u16 % 2, 2, 1).remove(0);
+        let hold = format!("MSET {hot} x {} y", keys_of(1 - seed as u16 % 2, 2, 1)[0]);
+        for reader in [0, 1] {
+            say(&mut world, reader, &["PING"]);
+        }
+        let held: Vec<_> =
+            (2..2 + HOLDERS).map(|n| ask(&mut world, n, &[hold.as_str(); EACH])).collect();
+        let done = || held.iter().map(|answers| answers.borrow().len()).sum::<usize>();
+        world.run(|_| done() >= 2 * HOLDERS, false).unwrap();
+        // One reader is at home with the slot, the other is not.
+        for n in 0..10 {
+            let before = done();
+            assert_eq!(say(&mut world, n % 2, &[&format!("GET {hot}")]), ["\"x\""]);
+            let took = done() - before;
+            assert!(took <= MOST, "seed {seed}, read {n}: {took} operations went before it");
+            assert!(done() < HOLDERS * (EACH - 1), "seed {seed}: the slot was held all along");
+        }
+        world.run(|_| done() == HOLDERS * EACH, false).unwrap();
+    }
+}
+
 /// UNWATCH, or DISCARD, and WATCH behind it in one turn: the farewell to the key's home once
 /// overtook the new WATCH and ended it.
 #[test]
