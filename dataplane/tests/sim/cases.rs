@@ -1,6 +1,6 @@
 //! Small scenes in which something once went wrong, told request by request.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use shards::ids::ShardId;
@@ -109,6 +109,46 @@ fn what_waits_for_a_hold_has_its_turn() {
         }
         world.run(|_| done() == HOLDERS * EACH, false).unwrap();
     }
+}
+
+/// One client that asks for a held slot without end: a part of it waits there, the rest with its
+/// connection, all is answered in order, and others go on.
+#[test]
+fn few_commands_of_a_client_wait_for_a_hold() {
+    const ASKED: usize = 1_500;
+    const HOLDERS: usize = 3;
+    const WAIT: usize = 64;
+    let (mut most_at_home, mut most_elsewhere) = (0, 0);
+    for seed in 0..10 {
+        let mut trace = Trace::new(false);
+        let mut world = World::quiet(2, seed, &mut trace);
+        let (hot, cold) = (keys_of(0, 2, 1).remove(0), keys_of(1, 2, 1).remove(0));
+        (0..2).for_each(|n| drop(say(&mut world, n, &["PING"])));
+        let hold = format!("MSET {hot} 0 {cold} 0");
+        let held: Vec<_> =
+            (2..2 + HOLDERS).map(|n| ask(&mut world, n, &vec![hold.as_str(); 100])).collect();
+        world.run(|_| held.iter().all(|answers| !answers.borrow().is_empty()), false).unwrap();
+        // The first is served where the slot is at home, the second is not.
+        let carried = 256 * world.plan.parcels;
+        let kinds = [(0, WAIT, &mut most_at_home), (1, WAIT + carried, &mut most_elsewhere)];
+        for (client, bound, most) in kinds {
+            let gets = format!("GET {hot}");
+            let answers = ask(&mut world, client, &vec![gets.as_str(); ASKED]);
+            let parked = Cell::new(0);
+            let done = |world: &World<'_>| {
+                let waiting = world.node.leftovers().iter().map(|left| left.parked).sum();
+                parked.set(parked.get().max(waiting));
+                answers.borrow().len() == ASKED
+            };
+            world.run(done, false).unwrap();
+            assert!(answers.borrow().iter().all(|answer| resp::render(answer) == "\"0\""));
+            assert!(parked.get() <= bound, "client {client} has {} of {bound}", parked.get());
+            *most = parked.get().max(*most);
+        }
+        world.run(|_| held.iter().all(|answers| answers.borrow().len() == 100), false).unwrap();
+        assert!(world.node.leftovers().iter().all(|left| left.parked == 0));
+    }
+    assert!(most_at_home == WAIT && most_elsewhere >= WAIT, "both have come to their bound");
 }
 
 /// UNWATCH, or DISCARD, and WATCH behind it in one turn: the farewell to the key's home once
