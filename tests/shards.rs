@@ -147,6 +147,53 @@ fn increment_both(client: &mut Client) {
     }
 }
 
+/// A key that transactions over shards hold at any time, since more of them are always in line,
+/// is read and written by single commands within a bound.
+fn single_commands_have_their_turn(driver: &str) {
+    const HOLDERS: usize = 6;
+    const PIPELINED: usize = 32;
+    const MOST: Duration = Duration::from_secs(2);
+    let node = start(driver, 2);
+    let mut script = Vec::new();
+    for _ in 0..PIPELINED {
+        script.extend(resp::request(&["MULTI"]));
+        script.extend(resp::request(&["INCR", "hot"]));
+        script.extend(resp::request(&["SET", "single", "1"]));
+        (0..4).for_each(|n| script.extend(resp::request(&["SET", &account(n), "x"])));
+        script.extend(resp::request(&["EXEC"]));
+    }
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..HOLDERS {
+            let (mut client, stop, script) = (node.client(), &stop, &script);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    client.send(script);
+                    client.replies(8 * PIPELINED);
+                }
+            });
+        }
+        // On both shards, so that one of them is not at home with the key.
+        let mut others: Vec<Client> = (0..4).map(|_| node.client()).collect();
+        let (begun, mut longest, mut n) = (Instant::now(), Duration::ZERO, 0);
+        while longest <= MOST && (n < 100 || begun.elapsed() < Duration::from_secs(1)) {
+            let (client, asked) = (&mut others[n % 4], Instant::now());
+            let command: &[&str] = if n % 8 < 4 { &["GET", "hot"] } else { &["INCR", "single"] };
+            client.send(&resp::request(command));
+            client.stream.set_read_timeout(Some(MOST)).expect("set a time limit");
+            let answered = matches!(client.try_reply(), Ok(Some(_)));
+            longest = if answered { longest.max(asked.elapsed()) } else { Duration::MAX };
+            n += 1;
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(longest <= MOST, "command {n} waited for more than {MOST:?}");
+    });
+    let at_rest = || node.metric("corelane_parked_commands") == 0.0;
+    support::eventually("nothing is parked", Duration::from_secs(2), at_rest);
+    let held = node.client().call("GET hot").text().parse::<usize>().expect("a number");
+    assert!(held > HOLDERS * PIPELINED, "only {held} transactions");
+}
+
 /// A client of one shard is seen, and closed, by one of another.
 fn clients_of_other_shards_are_known(driver: &str) {
     let node = start(driver, 2);
@@ -272,6 +319,7 @@ on_each_driver!(
     many_bytes_of_replies_cross,
     what_spans_shards_is_atomic,
     watched_counters_lose_nothing,
+    single_commands_have_their_turn,
     clients_of_other_shards_are_known,
     settings_and_memory_are_the_nodes,
     silent_clients_are_closed,

@@ -32,7 +32,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::ids::{SLOTS, ShardId, SlotId};
 
-/// An operation: unique in the node.
+/// An operation, or a single command that asks for its slots like one: unique in the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpId {
     /// The shard that runs it.

@@ -7,16 +7,18 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use shards::command::{CommandSpec, LongOp, OwnedArgs};
-use shards::ids::{ClientId, DbId, ShardId, SlotId};
+use shards::command::{CommandSpec, OwnedArgs};
+use shards::holds::OpId;
+use shards::ids::{ClientId, DbId, ShardId};
 use shards::operation::{Home, Operation, PartReply, Running, Step, Task};
 use shards::order::Seq;
-use shards::reply::{Protocol, Reply};
-use shards::session::{Face, Session};
+use shards::reply::Reply;
+use shards::session::Session;
 use shards::store::{KeyHash, Lender, LentId, Returns};
 use shards::time::Now;
 
 use super::batch::Fault;
+use super::parking::{Parked, Parking, Whose};
 use crate::mesh::parcel::{Parcel, Ticket};
 use crate::mesh::port::Mesh;
 use crate::runtime::ConnKey;
@@ -26,8 +28,8 @@ pub(super) struct Across {
     pub(super) mesh: Mesh,
     /// What operations hold of this shard.
     pub(super) home: Home,
-    /// Single commands that wait for holds to end, in the order they came.
-    pub(super) parked: VecDeque<Parked>,
+    /// Single commands that wait for holds to end.
+    pub(super) parking: Parking,
     /// Operations that began here.
     pub(super) operations: BTreeMap<u64, Begun>,
     pub(super) next_operation: u64,
@@ -41,8 +43,6 @@ pub(super) struct Across {
     pub(super) own_answers: VecDeque<(u64, Vec<PartReply>)>,
     /// Tasks that take many steps.
     pub(super) running: VecDeque<Running>,
-    /// Other shards' single commands that take many steps.
-    pub(super) guest_long: VecDeque<GuestLong>,
     /// Parcels of others with requests that have not all been answered.
     pub(super) guests: Vec<Guests>,
     /// Stands for clients of other shards.
@@ -64,7 +64,7 @@ impl Across {
         Self {
             mesh,
             home: Home::default(),
-            parked: VecDeque::new(),
+            parking: Parking::default(),
             operations: BTreeMap::new(),
             next_operation: 1,
             steps: VecDeque::new(),
@@ -72,7 +72,6 @@ impl Across {
             departing: Vec::new(),
             own_answers: VecDeque::new(),
             running: VecDeque::new(),
-            guest_long: VecDeque::new(),
             guests: Vec::new(),
             guest: Session::guest(now),
             lender,
@@ -86,10 +85,20 @@ impl Across {
 
     /// Whether there is work that does not wait for others.
     pub(super) fn is_busy(&self) -> bool {
-        self.wanted > 0
-            || !self.running.is_empty()
-            || !self.guest_long.is_empty()
-            || !self.awake.is_empty()
+        self.wanted > 0 || !self.running.is_empty() || !self.awake.is_empty()
+    }
+
+    /// A command waits until its slots are free.
+    pub(super) fn park(&mut self, whose: Whose, parked: Parked) {
+        let op = self.next_op();
+        self.parking.park(&mut self.home, op, whose, parked);
+    }
+
+    /// The number of an operation, or of a command that asks for its slots like one.
+    pub(super) fn next_op(&mut self) -> OpId {
+        let op = OpId { shard: self.mesh.me(), number: self.next_operation };
+        self.next_operation += 1;
+        op
     }
 }
 
@@ -113,54 +122,23 @@ pub(super) struct Guests {
     pub(super) reply: Reply,
 }
 
-/// Whose command is parked.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Whose {
-    /// A connection of this shard.
-    Own(Ticket),
-    /// One of another.
-    Guest(ShardId, Ticket),
-}
-
-impl Whose {
-    pub(super) fn is_same_client(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Own(a), Self::Own(b)) => a.conn == b.conn,
-            (Self::Guest(from, a), Self::Guest(other, b)) => from == other && a.conn == b.conn,
-            _ => false,
-        }
-    }
-}
-
-/// A command that waits until no operation holds its slots.
-pub(super) struct Parked {
-    pub(super) whose: Whose,
-    pub(super) spec: &'static CommandSpec,
-    pub(super) args: OwnedArgs,
-    pub(super) slots: Vec<SlotId>,
-    pub(super) db: DbId,
-    pub(super) protocol: Protocol,
-    pub(super) no_touch: bool,
-    pub(super) face: Face,
-}
-
-/// A command of another shard's client that takes many steps (SCAN).
-pub(super) struct GuestLong {
-    pub(super) from: ShardId,
-    pub(super) ticket: Ticket,
-    pub(super) op: LongOp,
-    pub(super) reply: Reply,
-}
+/// Requests of a connection that may wait for holds before all others wait behind them. Those
+/// that have left meanwhile come on top: what its parcels take.
+const MOST_LATE: i32 = 64;
 
 /// Replies that a connection is owed by other shards.
 ///
 /// Reads may be under way at several homes at once. A write waits until nothing is under way
 /// elsewhere, and while one is under way everything for other homes waits, so that who sees
-/// a client's later write sees its earlier ones too.
+/// a client's later write sees its earlier ones too. Everything waits while too many wait for
+/// holds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Abroad {
     count: u32,
     writes: u32,
+    /// Of them, known to wait for a hold, here or elsewhere; below 0 while a reply has overtaken
+    /// the parcel that says so.
+    late: i32,
     at: u16,
     mixed: bool,
 }
@@ -173,7 +151,8 @@ impl Abroad {
     /// Whether a command for `home` may go now.
     pub(super) fn lets(self, home: ShardId, write: bool) -> bool {
         let all_there = !self.mixed && self.at == home.0;
-        let free = self.count == 0 || all_there || !write && self.writes == 0;
+        let few = self.late < MOST_LATE;
+        let free = self.count == 0 || few && (all_there || !write && self.writes == 0);
         free || cfg!(corelane_mutant = "lets_all")
     }
 
@@ -185,6 +164,21 @@ impl Abroad {
         self.mixed |= self.at != home.0;
         self.count += 1;
         self.writes += u32::from(write);
+    }
+
+    /// One of those that have gone waits for a hold.
+    pub(super) fn be_late(&mut self) {
+        self.late += 1;
+    }
+
+    /// One that waited for a hold is about to come back.
+    pub(super) fn late_comes(&mut self) {
+        self.late -= 1;
+    }
+
+    /// Whether any are known to wait for a hold.
+    pub(super) fn is_late(self) -> bool {
+        self.late > 0
     }
 
     /// One has come back.
@@ -229,5 +223,20 @@ mod tests {
         abroad.leave(b, false);
         assert!(!abroad.lets(a, true) && !abroad.lets(b, true), "under way at both");
         assert!(abroad.lets(a, false));
+    }
+
+    #[test]
+    fn few_wait_for_holds() {
+        let (a, b) = (ShardId(1), ShardId(2));
+        let mut abroad = Abroad::default();
+        for _ in 0..MOST_LATE {
+            assert!(abroad.lets(a, false) && abroad.lets(b, false));
+            abroad.leave(a, false);
+            abroad.be_late();
+        }
+        assert!(!abroad.lets(a, false) && !abroad.lets(b, false), "enough of them wait");
+        abroad.late_comes();
+        abroad.come_back(false);
+        assert!(abroad.lets(a, false) && abroad.lets(b, false));
     }
 }

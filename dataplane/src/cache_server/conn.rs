@@ -81,6 +81,10 @@ pub(super) struct Conn {
     pub(super) dirty: bool,
     /// Whether it is in the list of connections with something to parse.
     pub(super) waiting: bool,
+    /// Whether it is in the list of those that may go on with what waits behind their replies.
+    pub(super) awake: bool,
+    /// Whether it is in the list of those that wait for a parcel.
+    pub(super) thirsty: bool,
     /// Whether the peer has said that it will send no more.
     pub(super) ended: bool,
     /// Whether the driver has been told not to receive.
@@ -116,6 +120,8 @@ impl Conn {
             sending: false,
             dirty: false,
             waiting: false,
+            awake: false,
+            thirsty: false,
             ended: false,
             paused: false,
             closing: None,
@@ -142,6 +148,13 @@ impl Conn {
     /// Whether requests that wait may be carried out.
     pub(super) fn may_go_on(&self) -> bool {
         self.closing.is_none() && !self.full
+    }
+
+    /// It may go on with what waits behind its replies; `list` has it once.
+    pub(super) fn awaken(&mut self, list: &mut Vec<ConnKey>) {
+        if !std::mem::replace(&mut self.awake, true) {
+            list.push(self.key);
+        }
     }
 
     /// Whether a request has to wait for earlier ones of this connection.

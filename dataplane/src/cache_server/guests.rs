@@ -6,8 +6,9 @@
 
 #![forbid(unsafe_code)]
 
-use shards::command::{Args, Flow, LONG_STEP, OwnedArgs, Traffic, dispatch, each_slot};
-use shards::ids::{ClientId, ShardId, SlotId};
+use shards::command::{Args, Flow, Traffic, dispatch, each_slot};
+use shards::holds::OpId;
+use shards::ids::{ClientId, ShardId};
 use shards::operation::{Packer, Unpacker};
 use shards::order::ReplyPart;
 use shards::reply::Reply;
@@ -16,15 +17,13 @@ use shards::store::{Blob, Hint, KeyHash};
 use shards::time::Now;
 
 use super::CacheServer;
-use super::across::{Across, GuestLong, Guests, Parked, Whose};
+use super::across::{Across, Guests};
 use super::batch::{Batch, Queued, Source};
 use super::host::view;
 use super::output::conn_of;
+use super::parking::{Parked, Whose};
 use crate::mesh::parcel::{End, MOST_REPLIES, Message, Parcel, Ticket};
 use crate::runtime::{ConnKey, Driver};
-
-/// Long operations of guests that go on in one turn.
-const LONG_STEPS: usize = 8;
 
 /// Requests of other shards that are taken in one turn: about a millisecond. The others of a
 /// node of many can have more under way here.
@@ -100,7 +99,7 @@ impl<D: Driver> CacheServer<D> {
     /// Executes one of them.
     pub(super) fn serve_guest(&mut self, place: u32, queued: &Queued, now: Now) {
         let Some(across) = &mut self.across else { return };
-        let Across { mesh, lender, home, parked, guests, guest, guest_long, .. } = across;
+        let Across { mesh, lender, home, parking, guests, guest, .. } = across;
         let Guests { from, parcel, reply } = &mut guests[place as usize];
         let n = queued.first_span as usize;
         let head = parcel.heads[n];
@@ -117,19 +116,18 @@ impl<D: Driver> CacheServer<D> {
             args = args.with_key(queued.key.into(), queued.at, queued.hint);
         }
         guest.stand_in(ClientId(0), head.protocol, head.db, head.no_touch);
-        let whose = Whose::Guest(*from, parcel.tickets[n]);
-        if !home.is_idle() || !parked.is_empty() {
-            let mut slots: Vec<SlotId> = Vec::new();
-            each_slot(guest, head.spec, &args, &mut |slot| slots.push(slot));
-            let behind = parked.iter().any(|parked| parked.whose.is_same_client(whose));
-            if behind || slots.iter().any(|slot| home.is_held(*slot)) {
-                let (db, protocol, no_touch) = (head.db, head.protocol, head.no_touch);
-                let (spec, args, face) = (head.spec, args.to_owned(), Face::Standalone);
-                parked.push_back(Parked { whose, spec, args, slots, db, protocol, no_touch, face });
+        if !home.is_idle() {
+            let ticket = parcel.tickets[n];
+            let whose = Whose { shard: *from, conn: ticket.conn };
+            let mut waits = parking.has(whose);
+            each_slot(guest, head.spec, &args, &mut |slot| waits |= home.is_held(slot));
+            if waits {
+                let parked = Parked::new(ticket, guest, head.spec, &args);
                 parcel.ends.push(End { end: reply.bytes.len(), late: true });
-                return;
+                return across.park(whose, parked);
             }
         }
+        debug_assert!(!home.is_idle() || parking.len() == 0, "who waits, waits for a hold");
         reply.protocol = head.protocol;
         let (mut apart, ticket) = (None, parcel.tickets[n]);
         let out = match reply.bytes.len() {
@@ -138,11 +136,9 @@ impl<D: Driver> CacheServer<D> {
         };
         let mut view = view!(self, Traffic::default());
         let flow = dispatch(&mut self.shard, guest, &mut view, Some(head.spec), &args, now, out);
-        let late = matches!(flow, Flow::Pending(_)) || apart.is_some();
-        if let Flow::Pending(op) = flow {
-            let reply = Reply::new(head.protocol);
-            guest_long.push_back(GuestLong { from: *from, ticket, op, reply });
-        } else if let Some(apart) = apart {
+        debug_assert!(!matches!(flow, Flow::Pending(_)), "what has one home takes no steps");
+        let late = apart.is_some();
+        if let Some(apart) = apart {
             let mut packer = Packer { blobs: &self.blobs, lender };
             mesh.post(*from, Message::Late(ticket, packer.reply(apart)));
             self.stats.replies_apart.add(1);
@@ -175,7 +171,11 @@ impl<D: Driver> CacheServer<D> {
             while let Some((at, lent)) = lent.next_if(|(at, _)| at <= end) {
                 blobs.push((at - start, Blob::borrowed(lent, &returns)));
             }
-            if !late {
+            if *late {
+                if let Some(conn) = conn_of(&mut self.conns, ticket.conn) {
+                    conn.abroad.be_late();
+                }
+            } else {
                 let bytes = &parcel.replies[start..*end];
                 self.fill(*ticket, ReplyPart { bytes, blobs });
             }
@@ -186,7 +186,12 @@ impl<D: Driver> CacheServer<D> {
             if cfg!(corelane_mutant = "thirsty_forgotten") {
                 across.thirsty.clear();
             }
-            across.awake.append(&mut across.thirsty);
+            for key in across.thirsty.drain(..) {
+                if let Some(conn) = conn_of(&mut self.conns, key) {
+                    conn.thirsty = false;
+                    conn.awaken(&mut across.awake);
+                }
+            }
         }
     }
 
@@ -206,8 +211,16 @@ impl<D: Driver> CacheServer<D> {
         if !conn.behind.is_empty()
             && let Some(across) = &mut self.across
         {
-            across.awake.push(ticket.conn);
+            conn.awaken(&mut across.awake);
         }
+    }
+
+    /// The same for one that waited for a hold.
+    fn fill_late(&mut self, ticket: Ticket, part: ReplyPart<'_>) {
+        if let Some(conn) = conn_of(&mut self.conns, ticket.conn) {
+            conn.abroad.late_comes();
+        }
+        self.fill(ticket, part);
     }
 
     fn hear(&mut self, from: ShardId, message: Message) {
@@ -225,7 +238,7 @@ impl<D: Driver> CacheServer<D> {
             }
             Message::Late(ticket, reply) => {
                 let reply = unpacker.reply(reply);
-                self.fill(ticket, ReplyPart { bytes: &reply.bytes, blobs: reply.blobs });
+                self.fill_late(ticket, ReplyPart { bytes: &reply.bytes, blobs: reply.blobs });
             }
             Message::Farewell(client) => self.shard.store.watches.unwatch(client),
             Message::Connection(handed) => self.adopt(handed, Face::Standalone),
@@ -234,62 +247,44 @@ impl<D: Driver> CacheServer<D> {
         }
     }
 
-    /// Goes on with commands that waited for operations to end.
-    pub(super) fn run_parked(&mut self, now: Now) {
-        let mut at = 0;
-        loop {
+    /// It is the turn of a command that waited for a hold: it runs, and what waits behind it
+    /// and wants nothing more. The hold is the caller's to release.
+    pub(super) fn run_parked(&mut self, op: OpId) {
+        let Some(across) = &mut self.across else { return };
+        let Some((whose, own)) = across.parking.granted(op) else { return };
+        while let Some(across) = &mut self.across
+            && let Some(parked) = across.parking.next(&across.home, whose, &own)
+        {
+            let reply = self.run_one_parked(&parked);
             let Some(across) = &mut self.across else { return };
-            let Some(parked) = across.parked.get(at) else { return };
-            let held = parked.slots.iter().any(|slot| across.home.is_held(*slot));
-            let earlier = across.parked.iter().take(at);
-            let behind = earlier.clone().any(|other| other.whose.is_same_client(parked.whose));
-            if held || behind {
-                at += 1;
-                continue;
+            if whose.shard == self.shard.id {
+                let part = ReplyPart { bytes: &reply.bytes, blobs: reply.blobs };
+                self.fill_late(parked.ticket, part);
+            } else {
+                let mut packer = Packer { blobs: &self.blobs, lender: &mut across.lender };
+                let message = Message::Late(parked.ticket, packer.reply(reply));
+                across.mesh.post(whose.shard, message);
             }
-            let Some(parked) = across.parked.remove(at) else { return };
-            let reply = self.run_one_parked(&parked, now);
-            let Some(across) = &mut self.across else { return };
-            match parked.whose {
-                Whose::Own(ticket) => {
-                    self.fill(ticket, ReplyPart { bytes: &reply.bytes, blobs: reply.blobs });
-                }
-                Whose::Guest(from, ticket) => {
-                    let mut packer = Packer { blobs: &self.blobs, lender: &mut across.lender };
-                    let message = Message::Late(ticket, packer.reply(reply));
-                    across.mesh.post(from, message);
-                }
-            }
+        }
+        if let Some(across) = &mut self.across
+            && across.parking.has(whose)
+        {
+            let op = across.next_op();
+            across.parking.ask(&mut across.home, op, whose);
         }
     }
 
-    fn run_one_parked(&mut self, parked: &Parked, now: Now) -> Reply {
+    fn run_one_parked(&mut self, parked: &Parked) -> Reply {
         let Some(across) = &mut self.across else { return Reply::default() };
         let mut reply = Reply::new(parked.protocol);
         across.guest.stand_in(ClientId(0), parked.protocol, parked.db, parked.no_touch);
         across.guest.face = parked.face;
         let mut view = view!(self, Traffic::default());
-        let args: &OwnedArgs = &parked.args;
-        // What has keys takes no steps, so nothing is pending.
-        let spec = Some(parked.spec);
-        let guest = &mut across.guest;
-        dispatch(&mut self.shard, guest, &mut view, spec, &args.as_args(), now, &mut reply);
+        let (args, spec) = (parked.args.as_args(), Some(parked.spec));
+        let (guest, now) = (&mut across.guest, self.now);
+        let flow = dispatch(&mut self.shard, guest, &mut view, spec, &args, now, &mut reply);
+        debug_assert!(!matches!(flow, Flow::Pending(_)), "what has one home takes no steps");
         reply
-    }
-
-    /// One step of some of the guests' long operations.
-    pub(super) fn step_guests(&mut self, now: Now) {
-        let Some(across) = &mut self.across else { return };
-        for _ in 0..across.guest_long.len().min(LONG_STEPS) {
-            let Some(mut long) = across.guest_long.pop_front() else { return };
-            if long.op.step(&self.shard, now, LONG_STEP, &mut long.reply) {
-                let mut packer = Packer { blobs: &self.blobs, lender: &mut across.lender };
-                let message = Message::Late(long.ticket, packer.reply(long.reply));
-                across.mesh.post(long.from, message);
-            } else {
-                across.guest_long.push_back(long);
-            }
-        }
     }
 
     /// Whether the memory of a request's key is worth asking for here.

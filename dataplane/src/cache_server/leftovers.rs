@@ -25,7 +25,7 @@ pub struct Leftovers {
     pub operations: usize,
     /// Parts of operations that take steps, here for anybody.
     pub running: usize,
-    /// Operations that hold something here, and those in line.
+    /// Operations and single commands that hold something here, and those in line.
     pub holds: usize,
     /// Commands that wait for holds to end.
     pub parked: usize,
@@ -79,9 +79,9 @@ fn with_others(across: &Across, own: Leftovers) -> Leftovers {
             + across.own_tasks.len()
             + across.departing.len()
             + across.own_answers.len(),
-        running: across.running.len() + across.guest_long.len(),
+        running: across.running.len(),
         holds: granted + in_line,
-        parked: across.parked.len(),
+        parked: across.parking.len(),
         guests: across.guests.len(),
         parcels: across.mesh.away(),
         messages: own.messages

@@ -23,6 +23,7 @@ mod leftovers;
 mod lifecycle;
 mod operate;
 mod output;
+mod parking;
 mod placing;
 mod pool;
 mod route;
@@ -252,9 +253,7 @@ impl<D: Driver> CacheServer<D> {
             return;
         }
         self.pick_up_settings(); // a command of this turn may have changed them
-        self.step_guests(self.now);
         self.step_tasks();
-        self.run_parked(self.now);
         // Each may wake others.
         while let Some(across) = &mut self.across
             && !across.awake.is_empty()
@@ -472,6 +471,8 @@ impl<D: Driver> CacheServer<D> {
         stats.pooled_buffers.set(self.pool.len() as u64);
         stats.starved_receives.set(self.driver.starved());
         stats.pending_output_bytes.set(self.pending_output as u64);
+        let parked = self.across.as_ref().map_or(0, |across| across.parking.len());
+        stats.parked_commands.set(parked as u64);
         let stages = &self.stages;
         let (store, counts) = (&self.shard.store, &self.shard.stats);
         self.control.stages.answer(|form| {

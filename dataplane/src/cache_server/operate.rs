@@ -5,7 +5,8 @@
 #![forbid(unsafe_code)]
 
 use shards::command::{Traffic, count_operation, run_local};
-use shards::operation::{Outcome, Packer, PartReply, Running, Step, Task};
+use shards::holds::OpId;
+use shards::operation::{Granted, Outcome, Packer, PartReply, Running, Step, Task};
 use shards::time::Now;
 
 use super::CacheServer;
@@ -77,37 +78,48 @@ impl<D: Driver> CacheServer<D> {
         }
     }
 
-    /// Does a task, or the next step of it, and then those that its end lets run.
+    /// Does a task, or the next step of it, and then what its end lets run.
     fn run_task(&mut self, first: Running) {
-        let mut ready = vec![first];
-        while let Some(mut running) = ready.pop() {
-            let now = self.now;
-            let Some(across) = &mut self.across else { return };
-            let mut view = view!(self, Traffic::default());
-            self.requests += running.commands();
-            if !running.step(&mut self.shard, &mut across.guest, &mut view, now) {
-                across.running.push_back(running);
-                continue;
+        let mut ended = self.step_task(first);
+        let mut ready: Vec<Granted> = Vec::new();
+        loop {
+            if let (Some(op), Some(across)) = (ended, &mut self.across) {
+                // The first in line is popped first.
+                ready.extend(across.home.release(op).into_iter().rev());
             }
-            if running.answered {
-                let op = running.op;
-                if op.shard == self.shard.id {
-                    across.own_answers.push_back((op.number, running.replies));
-                } else {
-                    let mut packer = Packer { blobs: &self.blobs, lender: &mut across.lender };
-                    let answers =
-                        running.replies.into_iter().map(|reply| packer.answer(reply)).collect();
-                    across.mesh.post(op.shard, Message::Answer(op, answers));
+            ended = match ready.pop() {
+                Some(Granted::Task(task)) => self.step_task(Running::from(task)),
+                Some(Granted::Single(op)) => {
+                    self.run_parked(op);
+                    Some(op)
                 }
-            }
-            if running.release {
-                let mut next: Vec<Running> =
-                    across.home.release(running.op).into_iter().map(Running::from).collect();
-                next.reverse(); // the first in line is popped first
-                ready.append(&mut next);
-                self.run_parked(now);
+                None => return,
+            };
+        }
+    }
+
+    /// Does what may be done of a task at once; whose hold ends with it, if one does.
+    fn step_task(&mut self, mut running: Running) -> Option<OpId> {
+        let now = self.now;
+        let across = self.across.as_mut()?;
+        let mut view = view!(self, Traffic::default());
+        self.requests += running.commands();
+        if !running.step(&mut self.shard, &mut across.guest, &mut view, now) {
+            across.running.push_back(running);
+            return None;
+        }
+        let op = running.op;
+        if running.answered {
+            if op.shard == self.shard.id {
+                across.own_answers.push_back((op.number, running.replies));
+            } else {
+                let mut packer = Packer { blobs: &self.blobs, lender: &mut across.lender };
+                let answers =
+                    running.replies.into_iter().map(|reply| packer.answer(reply)).collect();
+                across.mesh.post(op.shard, Message::Answer(op, answers));
             }
         }
+        running.release.then_some(op)
     }
 
     /// One step of some of the tasks that take many.

@@ -116,7 +116,7 @@ impl<D: Driver> CacheServer<D> {
         if let Some(across) = &mut self.across
             && !conn.behind.is_empty()
         {
-            across.awake.push(key);
+            conn.awaken(&mut across.awake);
         }
         self.resume(key);
     }

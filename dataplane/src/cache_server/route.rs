@@ -9,8 +9,7 @@ use shards::command::{
     self, Args, CommandSpec, Flow, Group, Place, Shard, Traffic, dispatch, each_slot,
     needs_whole_shard, place,
 };
-use shards::holds::OpId;
-use shards::ids::{DbId, ShardId, SlotId};
+use shards::ids::{DbId, ShardId};
 use shards::operation::{Operation, Start};
 use shards::order::Order;
 use shards::reply::Reply;
@@ -19,10 +18,11 @@ use shards::store::KeyHash;
 use shards::time::Now;
 
 use super::CacheServer;
-use super::across::{Abroad, Across, Begun, Delayed, Parked, Whose, ticket};
+use super::across::{Abroad, Across, Begun, Delayed, ticket};
 use super::batch::{Batch, Queued};
 use super::conn::{Conn, Gate};
 use super::host::{View, traffic, view};
+use super::parking::{Parked, Whose};
 use super::runs::Ahead;
 use crate::mesh::parcel::NewHead;
 use crate::runtime::{ConnKey, Driver};
@@ -63,6 +63,7 @@ struct Desk<'a, D> {
     order: &'a mut Order,
     abroad: &'a mut Abroad,
     reply: &'a mut Reply,
+    thirsty: &'a mut bool,
     noise: u64,
 }
 
@@ -78,6 +79,7 @@ macro_rules! desk {
             order: &mut $conn.order,
             abroad: &mut $conn.abroad,
             reply: &mut $conn.reply,
+            thirsty: &mut $conn.thirsty,
             noise: $noise,
         }
     };
@@ -106,7 +108,7 @@ impl<D: Driver> CacheServer<D> {
         let Some(across) = &mut self.across else { return Routed::Waits };
         if starts_run {
             conn.behind.push_back(request.delayed());
-            across.awake.push(conn.key);
+            conn.awaken(&mut across.awake);
             return Routed::Waits;
         }
         let routed = desk!(self, across, conn, own, noise).carry_out(&request, now);
@@ -148,6 +150,7 @@ impl<D: Driver> CacheServer<D> {
         let Some(place) = self.conns.get_mut(key.index as usize) else { return };
         let alive = |conn: &mut Box<Conn>| conn.key == key && conn.closing.is_none();
         let Some(mut conn) = place.take_if(alive) else { return };
+        conn.awake = false;
         let mut looked_at = 0;
         while !matches!(conn.gate, Gate::Wide | Gate::Long(_)) && conn.may_go_on() {
             if looked_at == 0 {
@@ -206,7 +209,7 @@ impl<D: Driver> CacheServer<D> {
         } else {
             conn.gate = Gate::Behind;
             if let Some(across) = &mut self.across {
-                across.awake.push(conn.key);
+                conn.awaken(&mut across.awake);
             }
         }
     }
@@ -256,10 +259,11 @@ impl<D: Driver> Desk<'_, D> {
         now: Now,
     ) -> Routed {
         let whole = needs_whole_shard(self.session, spec, &request.args);
-        let mut slots: Vec<SlotId> = Vec::new();
-        each_slot(self.session, spec, &request.args, &mut |slot| slots.push(slot));
-        let overtakes = self.has_parked();
-        if !whole && !overtakes && !slots.iter().any(|slot| self.across.home.is_held(*slot)) {
+        let whose = Whose { shard: self.shard.id, conn: self.key };
+        let overtakes = self.abroad.is_late() && self.across.parking.has(whose);
+        let (mut held, home) = (false, &self.across.home);
+        each_slot(self.session, spec, &request.args, &mut |slot| held |= home.is_held(slot));
+        if !whole && !overtakes && !held {
             return self.here(request, now);
         }
         // These get their turn among operations, or need the session.
@@ -271,23 +275,9 @@ impl<D: Driver> Desk<'_, D> {
         let silent = self.takes_no_reply(spec, &request.args);
         let ticket = ticket(self.key, self.order.open(), spec, silent);
         self.abroad.leave(self.shard.id, ticket.write);
-        self.across.parked.push_back(Parked {
-            whose: Whose::Own(ticket),
-            spec,
-            args: request.args.to_owned(),
-            slots,
-            db: self.session.db,
-            protocol: self.session.protocol,
-            no_touch: self.session.no_touch,
-            face: self.session.face,
-        });
+        self.abroad.be_late();
+        self.across.park(whose, Parked::new(ticket, self.session, spec, &request.args));
         Routed::Away
-    }
-
-    /// Whether an earlier command of this connection waits here for a hold to end.
-    fn has_parked(&self) -> bool {
-        let mut parked = self.across.parked.iter();
-        parked.any(|parked| matches!(parked.whose, Whose::Own(ticket) if ticket.conn == self.key))
     }
 
     /// Sends a request to its key's home.
@@ -296,7 +286,9 @@ impl<D: Driver> Desk<'_, D> {
             if cfg!(corelane_mutant = "drops_when_full") {
                 return Routed::Done(Flow::Done);
             }
-            self.across.thirsty.push(self.key);
+            if !std::mem::replace(self.thirsty, true) {
+                self.across.thirsty.push(self.key);
+            }
             return Routed::Waits;
         };
         let session = &mut *self.session;
@@ -324,7 +316,7 @@ impl<D: Driver> Desk<'_, D> {
     fn begin(&mut self, spec: &'static CommandSpec, args: &Args<'_>, now: Now) -> Routed {
         let silent = self.takes_no_reply(spec, args);
         let start = Start {
-            id: OpId { shard: self.shard.id, number: self.across.next_operation },
+            id: self.across.next_op(),
             partition: self.shard.partition,
             databases: command::databases(self.shard, self.session),
             noise: self.noise,
@@ -351,7 +343,6 @@ impl<D: Driver> Desk<'_, D> {
         let db = self.session.db;
         let watch: Vec<(DbId, Box<[u8]>)> = keys.map(|n| (db, args.at(n).into())).collect();
         let number = start.id.number;
-        self.across.next_operation += 1;
         let client = self.session.id;
         let begun = Begun { operation, client, conn: self.key, silent, specs, watch };
         self.across.operations.insert(number, begun);

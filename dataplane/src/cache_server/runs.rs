@@ -7,7 +7,6 @@
 #![forbid(unsafe_code)]
 
 use shards::command::{CommandSpec, Flags, Place, Spread, place, resolve};
-use shards::holds::OpId;
 use shards::ids::ShardId;
 use shards::operation::{Operation, RunRequest, Start};
 
@@ -110,10 +109,10 @@ impl<D: Driver> CacheServer<D> {
             let silent = takes_no_reply(session);
             requests.push(RunRequest { spec, args, first, home, silent });
         }
-        let number = across.next_operation;
-        across.next_operation += 1;
+        let id = across.next_op();
+        let number = id.number;
         let start = Start {
-            id: OpId { shard: shard.id, number },
+            id,
             partition: shard.partition,
             databases: shard.store.databases(),
             noise,

@@ -71,6 +71,7 @@ loop_stats! {
     gauge paused_connections: "Connections that are stopped from sending for want of credit.";
     gauge pooled_buffers: "Reply buffers kept for reuse.";
     gauge pending_output_bytes: "Bytes of replies that clients have not taken yet.";
+    gauge parked_commands: "Single commands that wait for holds of operations over several shards.";
     counter accepted_connections: "Connections accepted.";
     counter cluster_connections: "Connections accepted on the shard's cluster port.";
     counter departed_connections: "Connections that have gone.";

@@ -1,6 +1,6 @@
 //! Small scenes in which something once went wrong, told request by request.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use shards::ids::ShardId;
@@ -100,6 +100,79 @@ fn what_waits_for_a_hold_is_not_overtaken() {
             world.run(|_| held.borrow().len() == 4, false).unwrap();
         }
     }
+}
+
+/// A read of a slot that somebody holds at any time, since others stand in line for it without
+/// end: it once had no place in that line, and waited for ever.
+#[test]
+fn what_waits_for_a_hold_has_its_turn() {
+    const HOLDERS: usize = 5;
+    const EACH: usize = 200;
+    /// Answers to holders while one read waits: those before it in line, those that came while
+    /// it was on its way, and what a shard may have answered before it was heard of.
+    const MOST: usize = 20 * HOLDERS;
+    for seed in 0..20 {
+        let mut trace = Trace::new(false);
+        let mut world = World::quiet(2, seed, &mut trace);
+        let hot = keys_of(seed as u16 % 2, 2, 1).remove(0);
+        let hold = format!("MSET {hot} x {} y", keys_of(1 - seed as u16 % 2, 2, 1)[0]);
+        for reader in [0, 1] {
+            say(&mut world, reader, &["PING"]);
+        }
+        let held: Vec<_> =
+            (2..2 + HOLDERS).map(|n| ask(&mut world, n, &[hold.as_str(); EACH])).collect();
+        let done = || held.iter().map(|answers| answers.borrow().len()).sum::<usize>();
+        world.run(|_| done() >= 2 * HOLDERS, false).unwrap();
+        // One reader is at home with the slot, the other is not.
+        for n in 0..10 {
+            let before = done();
+            assert_eq!(say(&mut world, n % 2, &[&format!("GET {hot}")]), ["\"x\""]);
+            let took = done() - before;
+            assert!(took <= MOST, "seed {seed}, read {n}: {took} operations went before it");
+            assert!(done() < HOLDERS * (EACH - 1), "seed {seed}: the slot was held all along");
+        }
+        world.run(|_| done() == HOLDERS * EACH, false).unwrap();
+    }
+}
+
+/// One client that asks for a held slot without end: a part of it waits there, the rest with its
+/// connection, all is answered in order, and others go on.
+#[test]
+fn few_commands_of_a_client_wait_for_a_hold() {
+    const ASKED: usize = 1_500;
+    const HOLDERS: usize = 3;
+    const WAIT: usize = 64;
+    let (mut most_at_home, mut most_elsewhere) = (0, 0);
+    for seed in 0..10 {
+        let mut trace = Trace::new(false);
+        let mut world = World::quiet(2, seed, &mut trace);
+        let (hot, cold) = (keys_of(0, 2, 1).remove(0), keys_of(1, 2, 1).remove(0));
+        (0..2).for_each(|n| drop(say(&mut world, n, &["PING"])));
+        let hold = format!("MSET {hot} 0 {cold} 0");
+        let held: Vec<_> =
+            (2..2 + HOLDERS).map(|n| ask(&mut world, n, &vec![hold.as_str(); 100])).collect();
+        world.run(|_| held.iter().all(|answers| !answers.borrow().is_empty()), false).unwrap();
+        // The first is served where the slot is at home, the second is not.
+        let carried = 256 * world.plan.parcels;
+        let kinds = [(0, WAIT, &mut most_at_home), (1, WAIT + carried, &mut most_elsewhere)];
+        for (client, bound, most) in kinds {
+            let gets = format!("GET {hot}");
+            let answers = ask(&mut world, client, &vec![gets.as_str(); ASKED]);
+            let parked = Cell::new(0);
+            let done = |world: &World<'_>| {
+                let waiting = world.node.leftovers().iter().map(|left| left.parked).sum();
+                parked.set(parked.get().max(waiting));
+                answers.borrow().len() == ASKED
+            };
+            world.run(done, false).unwrap();
+            assert!(answers.borrow().iter().all(|answer| resp::render(answer) == "\"0\""));
+            assert!(parked.get() <= bound, "client {client} has {} of {bound}", parked.get());
+            *most = parked.get().max(*most);
+        }
+        world.run(|_| held.iter().all(|answers| answers.borrow().len() == 100), false).unwrap();
+        assert!(world.node.leftovers().iter().all(|left| left.parked == 0));
+    }
+    assert!(most_at_home == WAIT && most_elsewhere >= WAIT, "both have come to their bound");
 }
 
 /// UNWATCH, or DISCARD, and WATCH behind it in one turn: the farewell to the key's home once

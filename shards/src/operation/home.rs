@@ -1,12 +1,15 @@
 //! A shard's side of others' operations: holds granted in turn, parts done one after another.
 //!
-//! Owns what waits for a hold. Sans-IO; knows neither who sent a task nor how its answer goes
+//! Owns what waits for a hold: tasks of operations, and the place in line of single commands.
+//! Sans-IO; knows neither who sent a task nor how its answer goes
 //! back.
 
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
+
 use crate::command::{Host, LONG_STEP, LongOp, Shard};
-use crate::holds::{Holds, OpId};
+use crate::holds::{HoldSet, Holds, OpId, SlotSet};
 use crate::ids::{DbId, SlotId};
 use crate::reply::Reply;
 use crate::session::Session;
@@ -19,8 +22,17 @@ use super::{Begun, Caller, Part, PartReply, Task, Work};
 #[derive(Debug, Default)]
 pub struct Home {
     holds: Holds,
-    waiting: Vec<Task>,
+    waiting: HashMap<OpId, Task>,
     granted: Vec<OpId>,
+}
+
+/// Whose turn has come.
+#[derive(Debug)]
+pub enum Granted {
+    /// A task may run.
+    Task(Task),
+    /// What has asked by [`Home::ask`] may run; its hold is to be released then.
+    Single(OpId),
 }
 
 impl Home {
@@ -36,7 +48,7 @@ impl Home {
         self.holds.is_held(slot)
     }
 
-    /// Operations that hold something here, and those in line.
+    /// Operations and single commands that hold something here, and those in line.
     pub fn counts(&self) -> (usize, usize) {
         (self.holds.granted(), self.holds.waiting())
     }
@@ -47,20 +59,24 @@ impl Home {
         if self.holds.request(task.op, set) {
             return Some(task);
         }
-        self.waiting.push(task);
+        self.waiting.insert(task.op, task);
         None
     }
 
-    /// An operation has ended here: tasks that may run now, in the order they came.
-    pub fn release(&mut self, op: OpId) -> Vec<Task> {
+    /// A single command asks for its slots, so that it has its place among operations; `true`
+    /// when they are its own at once. It holds nothing elsewhere and waits for nothing once
+    /// they are, so nobody waits for it in turn.
+    pub fn ask(&mut self, op: OpId, slots: SlotSet) -> bool {
+        self.holds.request(op, HoldSet::Slots(slots))
+    }
+
+    /// A hold has ended here: whose turn it is now, in the order they came.
+    pub fn release(&mut self, op: OpId) -> Vec<Granted> {
         self.holds.release(op, &mut self.granted);
         let granted = std::mem::take(&mut self.granted);
         let ready = granted
             .iter()
-            .filter_map(|op| {
-                let at = self.waiting.iter().position(|task| task.op == *op)?;
-                Some(self.waiting.remove(at))
-            })
+            .map(|op| self.waiting.remove(op).map_or(Granted::Single(*op), Granted::Task))
             .collect();
         self.granted = granted;
         self.granted.clear();

@@ -27,7 +27,7 @@ mod script;
 #[cfg(test)]
 mod tests;
 
-pub use home::{Home, Running};
+pub use home::{Granted, Home, Running};
 pub use packed::{PackedAnswer, PackedEntry, PackedReply, PackedTask, Packer, Unpacker};
 pub use part::{Begun, Caller, Lifted, LiftedValue, Part, PartReply, Work};
 pub use run::RunRequest;

@@ -382,7 +382,10 @@ impl Node {
         if running.release && self.holds {
             let seat = &mut self.seats[usize::from(at.0)];
             let (ready, parked) = (seat.home.release(op), std::mem::take(&mut seat.parked));
-            ready.into_iter().for_each(|task| self.run(at, Running::from(task)));
+            for granted in ready {
+                let Granted::Task(task) = granted else { unreachable!("no single has asked") };
+                self.run(at, Running::from(task));
+            }
             parked.into_iter().for_each(|single| self.arrive(at, single));
         }
     }
