@@ -90,7 +90,7 @@ pub(crate) fn parse_cpus(text: &str) -> Result<CpuList, String> {
         if from > to || to > 4096 {
             return Err(wrong());
         }
-        cpus.extend(from..=to);
+        cpus.extend((from..=to).filter(|cpu| !cpus.contains(cpu)).collect::<Vec<_>>());
     }
     Ok(CpuList(cpus))
 }
@@ -113,6 +113,7 @@ mod tests {
     #[test]
     fn core_lists() {
         assert_eq!(parse_cpus("0,2-4"), Ok(CpuList(vec![0, 2, 3, 4])));
+        assert_eq!(parse_cpus("2,0-2,2"), Ok(CpuList(vec![2, 0, 1])), "each once");
         for bad in ["", "x", "3-1", "1,", "-1"] {
             assert!(parse_cpus(bad).is_err(), "{bad}");
         }

@@ -66,6 +66,9 @@ use timers::Timer;
 /// Entries that expiry visits in one turn: about 10 us.
 const TICK_BUDGET: usize = 256;
 
+/// Keys evicted in one turn while more is held than may be: about 100 us.
+const EXCESS_BUDGET: usize = 128;
+
 /// What a server needs to start.
 pub struct Setup {
     /// Bound and listening; only the first shard of a node has it.
@@ -226,6 +229,7 @@ impl<D: Driver> CacheServer<D> {
         self.step_long(self.now);
         self.go_on_across();
         let executed = self.driver.monotonic();
+        let excess = self.shard.evict_excess(EXCESS_BUDGET, self.now);
         // Before all leaves: what they close may have something to say to other shards.
         self.fire_timers();
         self.flush();
@@ -244,7 +248,7 @@ impl<D: Driver> CacheServer<D> {
         self.stats.turns.add(1);
         self.stats.busy_ns.add(end.since(start).0);
         self.report();
-        Ok(self.next_wait(tick))
+        Ok(if excess { Wait::Poll } else { self.next_wait(tick) })
     }
 
     /// What other shards have led to goes on.

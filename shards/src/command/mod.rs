@@ -170,9 +170,7 @@ impl Shard {
                     return false;
                 }
                 Room::There(shard, bytes) => {
-                    if !self.pleas.iter().any(|(asked, _)| *asked == shard) {
-                        self.pleas.push((shard, bytes));
-                    }
+                    self.plead(shard, bytes);
                     return true;
                 }
                 Room::Here => {}
@@ -190,6 +188,39 @@ impl Shard {
             }
         }
         true
+    }
+
+    /// Evicts some of what is beyond the limit, which a write may leave and a new limit may make;
+    /// `true` while there is more that may go.
+    pub fn evict_excess(&mut self, most: usize, now: Now) -> bool {
+        let (policy, samples) = (self.settings.policy, self.settings.samples);
+        if self.settings.maxmemory == 0 || policy == EvictionPolicy::NoEviction {
+            return false;
+        }
+        let mut some = false;
+        for _ in 0..most {
+            match self.room() {
+                Room::Enough => return false,
+                Room::There(shard, bytes) => {
+                    self.plead(shard, bytes);
+                    return false;
+                }
+                Room::Here => {}
+            }
+            match self.store.evict_one(policy, samples.into(), now) {
+                Eviction::Done => some = true,
+                Eviction::NoneMet => {}
+                Eviction::NoneLeft => return false,
+            }
+        }
+        some // where none is met for long, the next write looks again
+    }
+
+    /// Asks another shard to make room, once a turn.
+    fn plead(&mut self, shard: ShardId, bytes: u64) {
+        if !self.pleas.iter().any(|(asked, _)| *asked == shard) {
+            self.pleas.push((shard, bytes));
+        }
     }
 
     /// Who is to make room, if there is none.

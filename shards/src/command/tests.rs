@@ -173,6 +173,7 @@ fn check_with(settings: Settings, script: &str) {
     }
 }
 
+/// A cache with a limit in MiB.
 fn limited(mib: u64, policy: EvictionPolicy) -> Client {
     Client::new(Settings { maxmemory: mib << 20, policy, ..Settings::default() })
 }

@@ -22,7 +22,40 @@ fn memory_limits() {
     assert_eq!(client.say("GET k1999").len(), 1_006);
 }
 
-/// A cache with a limit in MiB, and a value of so many bytes.
+/// Values much larger than what is evicted for them, and a limit that is lowered: what is too
+/// much goes in steps, whether anybody writes or not.
+#[test]
+fn what_is_beyond_the_limit_goes_in_steps() {
+    let mut client = limited(16, EvictionPolicy::AllKeysLru);
+    for n in 0..40_000 {
+        client.say(&format!("SET small:{n} {n:060}"));
+    }
+    let long = "v".repeat(1 << 20);
+    for n in 0..40 {
+        client.say(&format!("SET long:{n} {long}"));
+    }
+    let limit = |client: &Client| client.shard.settings.maxmemory as usize;
+    let used = |client: &Client| client.shard.store.memory_used();
+    assert!(used(&client) > limit(&client), "more than 64 small keys a write would have to go");
+    let shrink = |client: &mut Client| {
+        let mut steps = 0;
+        while client.shard.evict_excess(128, client.now) {
+            steps += 1;
+            assert!(steps < 100_000, "it ends");
+        }
+        steps
+    };
+    assert!(shrink(&mut client) > 1, "in steps");
+    assert!(used(&client) <= limit(&client));
+    client.shard.settings.maxmemory = 8 << 20;
+    assert!(shrink(&mut client) > 0);
+    assert!(used(&client) <= 8 << 20);
+    client.shard.settings.policy = EvictionPolicy::NoEviction;
+    client.shard.settings.maxmemory = 1;
+    let before = used(&client);
+    assert!(!client.shard.evict_excess(128, client.now));
+    assert_eq!(used(&client), before, "noeviction lets nothing go");
+}
 
 #[test]
 fn memory_on_its_way_back_counts_against_nothing() {
