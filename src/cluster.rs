@@ -138,17 +138,18 @@ mod tests {
     #[test]
     fn all_or_none() {
         // A port that is taken, with one before it that nobody has.
-        let pair = (0..100).find_map(|_| {
-            let taken = TcpListener::bind("127.0.0.1:0").ok()?;
-            let address = taken.local_addr().ok()?;
-            let below = SocketAddr::new(address.ip(), address.port() - 1);
+        // Below those that the system gives to connections.
+        let first = 20_000 + (std::process::id() % 5_000) as u16 * 2;
+        let pair = (first..32_000).find_map(|port| {
+            let taken = TcpListener::bind(SocketAddr::new(DEFAULT.ip(), port + 1)).ok()?;
+            let below = SocketAddr::new(DEFAULT.ip(), port);
             TcpListener::bind(below).ok()?;
-            Some((taken, address, below))
+            Some((taken, below))
         });
-        let (_taken, address, below) = pair.expect("two ports");
+        let (_taken, below) = pair.expect("two ports");
         assert!(Cluster::open(Some(Wish::At(below)), 2).is_err());
         drop(TcpListener::bind(below).expect("the first was given back"));
-        let beyond = SocketAddr::new(address.ip(), 65535);
+        let beyond = SocketAddr::new(DEFAULT.ip(), 65535);
         let why = Cluster::open(Some(Wish::At(beyond)), 2).err().unwrap();
         assert!(why.starts_with("--cluster: ") && why.contains("65535"), "{why}");
     }
