@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use controlplane::admin::Source;
 use controlplane::admin::exposition::Page;
 use dataplane::cache_server::{Control, Order};
+use dataplane::mesh::port::MeshStats;
 use dataplane::runtime::{DriverKind, Waker};
 use dataplane::telemetry::{LOOP_METRICS, Stages};
 use shards::command::COMMANDS;
@@ -17,11 +18,25 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const QUANTILES: [(f64, &str); 5] =
     [(0.5, "0.5"), (0.9, "0.9"), (0.99, "0.99"), (0.999, "0.999"), (1.0, "1")];
 
+/// What shards have counted of their mesh.
+type Crossing = (&'static str, &'static str, fn(&MeshStats) -> u64);
+const CROSSINGS: [Crossing; 5] = [
+    ("mesh_requests", "Requests sent to the shard of their keys.", |mesh| mesh.requests.get()),
+    ("mesh_messages", "Parts of operations and other messages sent to shards.", |mesh| {
+        mesh.messages.get()
+    }),
+    ("mesh_parcels", "Parcels sent to other shards, or sent back.", |mesh| mesh.parcels.get()),
+    ("mesh_doorbells", "Sleeping shards woken.", |mesh| mesh.doorbells.get()),
+    ("mesh_waits", "Requests that waited for a parcel to come back.", |mesh| mesh.waits.get()),
+];
+
 /// The node as the admin port sees it.
 pub(crate) struct NodeView {
     pub(crate) node: Arc<[Arc<Control>]>,
     pub(crate) wakers: Vec<Waker>,
     pub(crate) driver: DriverKind,
+    /// What crossing costs, of each shard; empty where there is one alone.
+    pub(crate) mesh: Vec<Arc<MeshStats>>,
 }
 
 impl Source for NodeView {
@@ -37,6 +52,7 @@ impl Source for NodeView {
         let version = env!("CARGO_PKG_VERSION");
         page.sample("", &[("version", version), ("driver", self.driver.name())], 1);
         self.counts(&mut page);
+        self.crossings(&mut page);
         show_stages(&mut page, &stages);
         page.finish()
     }
@@ -55,6 +71,18 @@ impl NodeView {
     /// Each shard with its number.
     fn shards(&self) -> impl Iterator<Item = (String, &Control)> {
         self.node.iter().enumerate().map(|(n, control)| (n.to_string(), &**control))
+    }
+
+    fn crossings(&self, page: &mut Page) {
+        if self.mesh.is_empty() {
+            return;
+        }
+        for (name, help, read) in CROSSINGS {
+            family(page, name, true, help);
+            for (shard, stats) in self.mesh.iter().enumerate() {
+                page.sample("", &[("shard", &shard.to_string())], read(stats));
+            }
+        }
     }
 
     fn counts(&self, page: &mut Page) {

@@ -56,8 +56,10 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     let node: Arc<[Arc<Control>]> = cores.iter().map(|_| Arc::default()).collect();
     let mut listener = Some(OwnedFd::from(resp));
     let mut cluster_listeners = cluster.listeners.into_iter();
-    let mut ends = Ends::between(facts.shards, PARCELS).into_iter();
     let several = cores.len() > 1;
+    let ends = Ends::between(facts.shards, PARCELS);
+    let mesh = ends.iter().filter(|_| several).map(|ends| ends.stats.clone()).collect();
+    let mut ends = ends.into_iter();
     let budget = Arc::new(Budget::new(facts.shards));
     let published = publication(settings);
     let setups = node.iter().map(|control| Setup {
@@ -75,7 +77,8 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     let (docks, _bridge) = log.bridge(cores.len())?;
     let started = start_shards(wish(options.driver), setups.zip(docks), &cores)?;
     let wakers: Vec<Waker> = started.shards.iter().map(|shard| shard.waker.clone()).collect();
-    let view = NodeView { node: node.clone(), wakers: wakers.clone(), driver: started.choice.kind };
+    let driver = started.choice.kind;
+    let view = NodeView { node: node.clone(), wakers: wakers.clone(), driver, mesh };
     admin::spawn(admin, Arc::new(view)).map_err(|e| format!("cannot serve the admin port: {e}"))?;
     signals::spawn(node, wakers)?;
     if let Some(why) = &cluster.missing {

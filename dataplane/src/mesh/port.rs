@@ -24,7 +24,7 @@ use super::ring::{Receiver, Sender, ring};
 use crate::runtime::Waker;
 
 /// Parcels that one shard may have at another at a time.
-pub const PARCELS: usize = 8;
+pub const PARCELS: usize = 32;
 
 /// How another shard is woken.
 #[derive(Clone)]
