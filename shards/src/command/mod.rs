@@ -79,6 +79,8 @@ pub struct Shard {
     pub budget: Option<Arc<Budget>>,
     /// Bytes that others are asked to make room for.
     pub pleas: Vec<(ShardId, u64)>,
+    /// What was held here when another was last asked for what a write had left too much.
+    pleaded_at: u64,
     /// Clients that watch no more, and a shard that is to forget them.
     pub farewells: Vec<(ShardId, ClientId)>,
     /// From where INFO counts.
@@ -101,6 +103,7 @@ impl Shard {
             partition,
             budget: None,
             pleas: Vec::new(),
+            pleaded_at: 0,
             farewells: Vec::new(),
             baseline: Baseline::default(),
             hasher,
@@ -200,9 +203,17 @@ impl Shard {
         let mut some = false;
         for _ in 0..most {
             match self.room() {
-                Room::Enough => return false,
+                Room::Enough => {
+                    self.pleaded_at = 0;
+                    return false;
+                }
                 Room::There(shard, bytes) => {
-                    self.plead(shard, bytes);
+                    // Once for what has come here: it may have nothing that may go.
+                    let held = self.store.memory_used() as u64;
+                    if held > self.pleaded_at {
+                        self.pleaded_at = held;
+                        self.plead(shard, bytes);
+                    }
                     return false;
                 }
                 Room::Here => {}

@@ -1,6 +1,7 @@
 //! The limit of memory, and who makes room.
 
 use super::*;
+use crate::store::{Expiry, NewValue};
 
 #[test]
 fn memory_limits() {
@@ -55,6 +56,27 @@ fn what_is_beyond_the_limit_goes_in_steps() {
     let before = used(&client);
     assert!(!client.shard.evict_excess(128, client.now));
     assert_eq!(used(&client), before, "noeviction lets nothing go");
+}
+
+/// Who holds little asks the fullest, once for what it has written: the other may have nothing
+/// that may go, and would be asked for ever.
+#[test]
+fn the_fullest_is_asked_once() {
+    let mut client = limited(1, EvictionPolicy::VolatileLru);
+    let budget = Arc::new(Budget::new(2));
+    budget.say(ShardId(1), 8 << 20, 0);
+    client.shard = client.shard.in_node(ShardId(0), Partition::new(2).unwrap()).within(budget);
+    let pleas = |client: &mut Client| {
+        assert!(!client.shard.evict_excess(128, client.now));
+        std::mem::take(&mut client.shard.pleas).len()
+    };
+    assert_eq!(pleas(&mut client), 0, "nothing has come here");
+    for name in [&b"one"[..], b"two"] {
+        let (key, now) = (client.shard.hasher.key(name), client.now);
+        let value = NewValue::Bytes(&[7; 9_000]);
+        client.shard.store.set(DbId(0), key, value, Expiry::Never, now).unwrap();
+        assert_eq!([pleas(&mut client), pleas(&mut client), pleas(&mut client)], [1, 0, 0]);
+    }
 }
 
 #[test]
