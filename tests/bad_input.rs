@@ -181,7 +181,7 @@ fn authentication_within_a_pipeline(driver: &str) {
 fn noise_harms_nobody_else(driver: &str) {
     let node = Node::start(driver);
     let mut witness = node.client();
-    let mut rng = support::rng::Rng(0x5eed);
+    let mut rng = support::rng::Rng::new(0x5eed);
     let words: [&[u8]; 12] = [
         b"*",
         b"$",

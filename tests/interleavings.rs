@@ -103,7 +103,7 @@ fn cut(node: &Node, script: &[Request], rng: &mut Rng) -> Vec<u8> {
     let mut reader = node.client();
     let stream = reader.stream.try_clone().expect("a second handle");
     let sender = std::thread::spawn({
-        let mut rng = Rng(rng.next());
+        let mut rng = Rng::new(rng.draw());
         move || {
             let mut rest = &all[..];
             while !rest.is_empty() {
@@ -126,7 +126,7 @@ fn cut(node: &Node, script: &[Request], rng: &mut Rng) -> Vec<u8> {
 fn cuts_and_ends_change_nothing(driver: &str) {
     let node = Node::start(driver);
     for seed in 0..SCRIPTS {
-        let mut rng = Rng(seed + 1);
+        let mut rng = Rng::new(seed + 1);
         let mut script = preface();
         for _ in 0..1 + rng.below(10) {
             choose(&mut rng, &mut script);

@@ -26,7 +26,7 @@ fn account(n: usize) -> String {
 
 /// Moves money between accounts of any shards until `stop`; returns how often.
 fn transfer(client: &mut Client, seed: u64, stop: &AtomicBool) -> u64 {
-    let (mut rng, mut done) = (Rng(seed), 0);
+    let (mut rng, mut done) = (Rng::new(seed), 0);
     while !stop.load(Ordering::Relaxed) {
         let (from, to) = (account(rng.below(ACCOUNTS)), account(rng.below(ACCOUNTS)));
         let amount = (1 + rng.below(50)).to_string();

@@ -66,7 +66,7 @@ impl Writer {
 
     /// Over these keys.
     pub fn over(seed: u64, keys: Vec<String>) -> Self {
-        Self { rng: Rng(seed), keys }
+        Self { rng: Rng::new(seed), keys }
     }
 
     fn key(&mut self) -> String {
@@ -75,11 +75,11 @@ impl Writer {
     }
 
     fn value(&mut self) -> String {
-        self.rng.pick(&VALUES).into()
+        (*self.rng.pick(&VALUES)).into()
     }
 
     fn number(&mut self) -> String {
-        self.rng.pick(&NUMBERS).into()
+        (*self.rng.pick(&NUMBERS)).into()
     }
 
     /// Goes on over other keys.
@@ -115,10 +115,10 @@ impl Writer {
                 "k" => self.key(),
                 "v" => self.value(),
                 "i" => self.number(),
-                "far" => self.rng.pick(&FAR).into(),
-                "at" => self.rng.pick(&INSTANTS).into(),
-                "off" => self.rng.pick(&["0", "1", "5", "30", "-1", "abc", "536870912"]).into(),
-                "db" => self.rng.pick(&["0", "1", "15", "16", "-1", "x"]).into(),
+                "far" => (*self.rng.pick(&FAR)).into(),
+                "at" => (*self.rng.pick(&INSTANTS)).into(),
+                "off" => (*self.rng.pick(&["0", "1", "5", "30", "-1", "abc", "536870912"])).into(),
+                "db" => (*self.rng.pick(&["0", "1", "15", "16", "-1", "x"])).into(),
                 word => word.into(),
             })
             .collect()

@@ -230,14 +230,19 @@ fn on_kernel(mut driver: impl Driver, script: Script) -> Vec<String> {
     script(&mut driver, key, &mut peer)
 }
 
-fn on_sim(rules: Rules, seed: u64, script: Script) -> Vec<String> {
-    let net = Net::new(1, rules, seed);
-    let mut driver = SimDriver::new(net.clone(), 0);
+/// A client, and the connection that the driver has taken over.
+fn connect(net: &Rc<RefCell<Net>>, driver: &mut SimDriver) -> (usize, ConnKey) {
     let client = net.borrow_mut().connect().unwrap();
     let mut accepted = Vec::new();
     driver.turn(Wait::Poll, &mut accepted).unwrap();
     let Some(Event::Accepted(_, socket)) = accepted.pop() else { panic!("accepted") };
-    let key = driver.open(socket).unwrap();
+    (client, driver.open(socket).unwrap())
+}
+
+fn on_sim(rules: Rules, seed: u64, script: Script) -> Vec<String> {
+    let net = Net::new(1, rules, seed);
+    let mut driver = SimDriver::new(net.clone(), 0);
+    let (client, key) = connect(&net, &mut driver);
     script(&mut driver, key, &mut Simulated(net, client))
 }
 
@@ -264,11 +269,8 @@ fn a_full_window_stops_a_send() {
     for sends_at_once in [true, false] {
         let net = Net::new(1, Rules { sends_at_once, ..RULES }, 1);
         let mut driver = SimDriver::new(net.clone(), 0);
-        let client = net.borrow_mut().connect().unwrap();
+        let (client, key) = connect(&net, &mut driver);
         let mut events = Vec::new();
-        driver.turn(Wait::Poll, &mut events).unwrap();
-        let Some(Event::Accepted(_, socket)) = events.pop() else { panic!("accepted") };
-        let key = driver.open(socket).unwrap();
         let len = 3 * RULES.window + 7;
         assert!(driver.send(key, Payload::new(vec![b'w'; len], Vec::new())).is_none());
         let (mut seen, mut turns) = (Vec::new(), 0);
@@ -293,11 +295,8 @@ fn a_pause_lets_in_what_was_on_its_way() {
     for seed in 0..50 {
         let net = Net::new(1, Rules { late_reads: 50, ..RULES }, seed);
         let mut driver = SimDriver::new(net.clone(), 0);
-        let client = net.borrow_mut().connect().unwrap();
+        let (client, key) = connect(&net, &mut driver);
         let mut events = Vec::new();
-        driver.turn(Wait::Poll, &mut events).unwrap();
-        let Some(Event::Accepted(_, socket)) = events.pop() else { panic!("accepted") };
-        let key = driver.open(socket).unwrap();
         driver.pause(key);
         net.borrow_mut().write(client, b"late");
         net.borrow_mut().deliver(client, Way::Up, usize::MAX);
