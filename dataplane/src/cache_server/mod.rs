@@ -323,7 +323,7 @@ impl<D: Driver> CacheServer<D> {
             }
             Event::Failed(key, _) => self.close(key, conn::Reason::Failed),
             Event::Sent(key, payload) => self.sent(key, payload),
-            Event::Woken => {}
+            Event::Connected(_) | Event::Woken => {}
         }
         Ok(())
     }

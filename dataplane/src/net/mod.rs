@@ -52,6 +52,20 @@ fn try_listen(address: SocketAddr) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
+/// A socket to connect to that address with, with TCP_NODELAY. `waits`: whether calls that
+/// cannot go on wait, as the ring wants it (it waits for us and ends requests to others).
+///
+/// # Errors
+/// When the process or the system has no descriptor left.
+pub fn dialling_socket(to: SocketAddr, waits: bool) -> io::Result<OwnedFd> {
+    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let mut flags = SocketFlags::CLOEXEC;
+    flags.set(SocketFlags::NONBLOCK, !waits);
+    let fd = socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_tcp_nodelay(&fd, true)?;
+    Ok(fd)
+}
+
 fn explain(address: SocketAddr, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => format!(

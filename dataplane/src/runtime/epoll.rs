@@ -6,11 +6,14 @@
 #![forbid(unsafe_code)]
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags, accept_with, recv, send, shutdown};
+use rustix::net::{
+    RecvFlags, SendFlags, Shutdown, SocketFlags, accept_with, recv, send, shutdown, sockopt,
+};
 use shards::time::Nanos;
 
 use super::waker::EventFd;
@@ -18,6 +21,7 @@ use super::{
     ConnKey, Driver, DriverKind, Event, ListenerId, Loan, Payload, RECEIVE_BUFFER_BYTES,
     RECEIVE_BUFFERS, SEND_CHUNK_BYTES, Socket, Wait, Waker, clock,
 };
+use crate::net;
 
 /// Ready descriptors reported by one turn; the rest follows in the next.
 const EVENTS_PER_TURN: usize = RECEIVE_BUFFERS as usize;
@@ -34,6 +38,8 @@ const GENERATIONS: u32 = 1 << 24;
 
 struct Conn {
     fd: OwnedFd,
+    /// Whether the kernel is still at connecting it.
+    connecting: bool,
     receiving: bool,
     sending: Option<Payload>,
     /// What the poll set is told to watch; not in the set while empty, since a hang-up
@@ -107,6 +113,9 @@ impl Epoll {
         let mut wanted = EventFlags::empty();
         wanted.set(EventFlags::IN, conn.receiving);
         wanted.set(EventFlags::OUT, conn.sending.is_some());
+        if conn.connecting {
+            wanted = EventFlags::OUT;
+        }
         if wanted == conn.watched {
             return;
         }
@@ -208,6 +217,40 @@ impl Epoll {
         }
     }
 
+    /// The kernel has ended to connect, well or not.
+    fn connected(&mut self, key: ConnKey, events: &mut Vec<Event>) {
+        let Some(conn) = self.conn(key) else { return };
+        match sockopt::socket_error(&conn.fd).and_then(|outcome| outcome) {
+            Ok(()) => {
+                conn.connecting = false;
+                events.push(Event::Connected(key));
+            }
+            Err(errno) => {
+                conn.receiving = false;
+                conn.connecting = false;
+                events.push(Event::Failed(key, errno.into()));
+            }
+        }
+        self.watch(key);
+    }
+
+    /// Takes a descriptor into the table and the poll set.
+    fn admit(&mut self, fd: OwnedFd, connecting: bool) -> io::Result<ConnKey> {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, conn: None });
+            self.slots.len() as u32 - 1
+        });
+        let slot = &mut self.slots[index as usize];
+        let key = ConnKey { index, generation: slot.generation };
+        let watched = if connecting { EventFlags::OUT } else { EventFlags::IN };
+        if let Err(errno) = epoll::add(&self.set, &fd, data_of(key), watched) {
+            self.free.push(index);
+            return Err(errno.into());
+        }
+        slot.conn = Some(Conn { fd, connecting, receiving: true, sending: None, watched });
+        Ok(key)
+    }
+
     fn stop_receiving(&mut self, key: ConnKey) {
         if let Some(conn) = self.conn(key) {
             conn.receiving = false;
@@ -224,8 +267,9 @@ impl Epoll {
             }
             generation => {
                 let key = ConnKey { index: data as u32, generation: generation as u32 };
-                if self.conn(key).is_none() {
-                    return;
+                let Some(conn) = self.conn(key) else { return };
+                if conn.connecting {
+                    return self.connected(key, events);
                 }
                 // An error or a hang-up shows itself in the receive or send that follows.
                 if flags.contains(EventFlags::OUT)
@@ -259,18 +303,16 @@ impl Driver for Epoll {
 
     fn open(&mut self, socket: Socket) -> io::Result<ConnKey> {
         let Socket::Kernel(fd) = socket else { return Err(io::ErrorKind::InvalidInput.into()) };
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, conn: None });
-            self.slots.len() as u32 - 1
-        });
-        let slot = &mut self.slots[index as usize];
-        let key = ConnKey { index, generation: slot.generation };
-        if let Err(errno) = epoll::add(&self.set, &fd, data_of(key), EventFlags::IN) {
-            self.free.push(index);
-            return Err(errno.into());
+        self.admit(fd, false)
+    }
+
+    fn connect(&mut self, to: SocketAddr) -> io::Result<ConnKey> {
+        let fd = net::dialling_socket(to, false)?;
+        match rustix::net::connect(&fd, &to) {
+            // Reported by the poll set, once connected too.
+            Ok(()) | Err(Errno::INPROGRESS) => self.admit(fd, true),
+            Err(errno) => Err(errno.into()),
         }
-        slot.conn = Some(Conn { fd, receiving: true, sending: None, watched: EventFlags::IN });
-        Ok(key)
     }
 
     fn pause(&mut self, key: ConnKey) {

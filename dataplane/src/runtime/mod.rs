@@ -21,6 +21,7 @@ pub mod uring;
 mod waker;
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use shards::time::{Nanos, Now};
@@ -71,6 +72,8 @@ pub enum Event {
     Accepted(ListenerId, Socket),
     /// Accepting failed, for want of descriptors mostly; it goes on by itself.
     AcceptFailed(io::Error),
+    /// What [`Driver::connect`] began has succeeded; if it has not, `Failed` says so.
+    Connected(ConnKey),
     /// Bytes arrived: see [`Driver::bytes`].
     Received(ConnKey, Loan),
     /// The peer will send no more.
@@ -127,6 +130,15 @@ pub trait Driver {
     /// # Errors
     /// When the kernel refuses, or the socket is another kind of driver's; it is closed then.
     fn open(&mut self, socket: Socket) -> io::Result<ConnKey>;
+
+    /// Begins to connect to a server. `Connected` follows and receiving starts, or `Failed`;
+    /// nothing can be sent before. It may take as long as the kernel tries: who does not
+    /// want to wait for that closes.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left for it, or the kernel knows at once that it
+    /// cannot.
+    fn connect(&mut self, to: SocketAddr) -> io::Result<ConnKey>;
 
     /// Stops receiving. What has been received already still arrives as events.
     fn pause(&mut self, conn: ConnKey);

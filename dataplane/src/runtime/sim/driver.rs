@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -183,6 +184,17 @@ impl Driver for SimDriver {
         let link = &mut net.links[link];
         link.server = Server::Open(self.me, key);
         link.fate = None; // from here on the driver closes it
+        Ok(key)
+    }
+
+    /// Whoever plays the network finds the call in [`Net::dialled`].
+    fn connect(&mut self, to: SocketAddr) -> io::Result<ConnKey> {
+        let (socket, link) = self.net.borrow_mut().dial(to);
+        let key = self.open(Socket::Simulated(socket))?;
+        if let Some(conn) = self.net.borrow_mut().slot_mut(self.me, key) {
+            debug_assert_eq!(conn.link, link);
+            conn.receive = Receive::Off;
+        }
         Ok(key)
     }
 

@@ -7,10 +7,12 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::io::Errno;
 use shards::time::{Nanos, Now};
 
 use super::link::{End, Link, Read, Server, Way};
@@ -59,6 +61,8 @@ pub struct Net {
     /// See [`Counts`].
     pub counts: Counts,
     pub(super) rng: Rng,
+    /// Servers that drivers want to connect to, and the connections that would be.
+    calls: VecDeque<(usize, SocketAddr)>,
 }
 
 /// One driver's side.
@@ -106,6 +110,7 @@ impl Net {
             rules,
             counts: Counts::default(),
             rng: Rng::new(seed),
+            calls: VecDeque::new(),
         }))
     }
 
@@ -136,6 +141,39 @@ impl Net {
         self.links.push(Link::new(fate));
         self.ports[0].backlog.push_back(socket);
         Some(number)
+    }
+
+    /// A driver calls a server.
+    pub(super) fn dial(&mut self, to: SocketAddr) -> (SimSocket, usize) {
+        let number = self.links.len();
+        let (socket, fate) = SimSocket::new(number as u32);
+        self.links.push(Link::new(fate));
+        self.calls.push_back((number, to));
+        (socket, number)
+    }
+
+    /// The next call of a driver that nobody has answered: the connection that would be, and
+    /// the server that is called. On that connection the server has the part of a client: it
+    /// [`write`](Self::write)s, [`read`](Self::read)s and so on.
+    pub fn dialled(&mut self) -> Option<(usize, SocketAddr)> {
+        self.calls.pop_front()
+    }
+
+    /// Answers a call: the server accepts, or refuses as nobody listens.
+    pub fn answer(&mut self, link: usize, accepts: bool) {
+        let Server::Open(driver, key) = self.links[link].server else { return };
+        if let Some(conn) = self.slot_mut(driver, key)
+            && accepts
+        {
+            conn.receive = Receive::On;
+        }
+        let event = if accepts {
+            Event::Connected(key)
+        } else {
+            self.links[link].cut(true);
+            Event::Failed(key, Errno::CONNREFUSED.into())
+        };
+        self.ports[driver].pending.push(event);
     }
 
     /// A client sends; how many bytes there was room for.

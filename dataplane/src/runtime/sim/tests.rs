@@ -129,6 +129,7 @@ fn events(driver: &mut dyn Driver, peer: &mut dyn Peer) -> String {
                 Event::Failed(..) => seen.push("failed".to_owned()),
                 Event::Sent(..) => seen.push("sent".to_owned()),
                 Event::Woken => seen.push("woken".to_owned()),
+                Event::Connected(_) => seen.push("connected".to_owned()),
                 other => panic!("{other:?}"),
             }
         }
@@ -260,6 +261,98 @@ fn the_same_script_brings_the_same_events() {
             let rules = Rules { cut_reads: 90, cut_sends: 90, buffers: 1, ..rules };
             assert_eq!(on_sim(rules, seed, script), expect, "sim, cut, seed {seed}");
         }
+    }
+}
+
+/// How a driver gets on with a server that it calls.
+fn play_calls(driver: &mut dyn Driver, key: ConnKey, server: &mut dyn Peer) -> Vec<String> {
+    let mut lines = vec![events(driver, server)];
+    let at_once = match driver.send(key, Payload::new(b"question".to_vec(), Vec::new())) {
+        Some(_) => "sent",
+        None => "",
+    };
+    lines.push(at_once.to_owned() + &events(driver, server));
+    lines.push(server.read(8));
+    server.write(b"answer");
+    lines.push(events(driver, server));
+    server.finish();
+    lines.push(events(driver, server));
+    driver.close(key);
+    assert_eq!(events(driver, server), "");
+    lines.push(server.read(10));
+    lines
+}
+
+/// A peer for calls that nobody answers.
+struct Nobody;
+
+impl Peer for Nobody {
+    fn write(&mut self, _: &[u8]) {}
+    fn read(&mut self, _: usize) -> String {
+        String::new()
+    }
+    fn finish(&mut self) {}
+    fn reset(&mut self) {}
+    fn settle(&mut self) -> bool {
+        false
+    }
+}
+
+fn calls_on_kernel(mut driver: impl Driver) -> Vec<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    let key = driver.connect(at).unwrap();
+    // Connecting begins with the turn, at the latest.
+    driver.submit().unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    server.set_nodelay(true).unwrap();
+    let mut lines = play_calls(&mut driver, key, &mut server);
+    drop(listener);
+    let key = driver.connect(at).unwrap();
+    lines.push(events(&mut driver, &mut Nobody));
+    driver.close(key);
+    // Given up before anything can have come of it: no event names it.
+    let deaf = driver.connect("192.0.2.1:9".parse().unwrap());
+    if let Ok(key) = deaf {
+        driver.submit().unwrap();
+        driver.close(key);
+    }
+    lines.push(events(&mut driver, &mut Nobody));
+    lines
+}
+
+fn calls_on_sim(seed: u64) -> Vec<String> {
+    let net = Net::new(1, Rules { sends_at_once: seed.is_multiple_of(2), ..RULES }, seed);
+    let mut driver = SimDriver::new(net.clone(), 0);
+    let at = "10.0.0.1:80".parse().unwrap();
+    let call = |driver: &mut SimDriver| {
+        let key = driver.connect(at).unwrap();
+        assert!(!net.borrow().is_ready(0), "nobody has answered");
+        let (link, to) = net.borrow_mut().dialled().unwrap();
+        assert_eq!(to, at);
+        (key, link)
+    };
+    let (key, link) = call(&mut driver);
+    net.borrow_mut().answer(link, true);
+    let mut lines = play_calls(&mut driver, key, &mut Simulated(net.clone(), link));
+    let (key, link) = call(&mut driver);
+    net.borrow_mut().answer(link, false);
+    lines.push(events(&mut driver, &mut Nobody));
+    driver.close(key);
+    let (key, link) = call(&mut driver);
+    driver.close(key);
+    net.borrow_mut().answer(link, true);
+    lines.push(events(&mut driver, &mut Nobody));
+    lines
+}
+
+#[test]
+fn calls_bring_the_same_events() {
+    let expect = ["connected", "sent", "question", "answer", "ended", " end", "failed", ""];
+    assert_eq!(calls_on_kernel(Epoll::new().unwrap()), expect, "epoll");
+    assert_eq!(calls_on_kernel(Uring::new().unwrap()), expect, "uring");
+    for seed in 0..10 {
+        assert_eq!(calls_on_sim(seed), expect, "sim, seed {seed}");
     }
 }
 

@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! open -> receiving --pause--> cancelling -> quiet --resume--> receiving
-//!   any --close--> shut down -> (receive and send reaped) -> gone
+//! connect -> connecting -> receiving
+//!   any --close--> shut down -> (connect, receive and send reaped) -> gone
 //! ```
 //!
 //! Unsafe because requests name memory: payloads and message headers live boxed in the
@@ -14,9 +15,11 @@
 
 mod bells;
 mod buffers;
+mod dial;
 mod ring;
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use io_uring::{cqueue, opcode, squeue, types};
@@ -53,6 +56,7 @@ enum Op {
     Ring,
     /// A message from another ring.
     Rung,
+    Connect,
 }
 
 impl Op {
@@ -68,7 +72,8 @@ impl Op {
             3 => Self::Cancel,
             4 => Self::Wake,
             5 => Self::Ring,
-            _ => Self::Rung,
+            6 => Self::Rung,
+            _ => Self::Connect,
         };
         let generation = (token >> 32) as u32 & (GENERATIONS - 1);
         (op, ConnKey { index: token as u32, generation })
@@ -98,6 +103,8 @@ struct Conn {
     wanted: bool,
     sending: Option<Payload>,
     message: Option<Box<Message>>,
+    /// Where it is being connected to, until it is.
+    dialled: Option<Box<dial::Address>>,
     closing: bool,
 }
 
@@ -171,6 +178,25 @@ impl Uring {
         if slot.generation == key.generation { slot.conn.as_mut() } else { None }
     }
 
+    /// Takes a descriptor into the table.
+    fn admit(&mut self, fd: OwnedFd, dialled: Option<Box<dial::Address>>) -> ConnKey {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, conn: None });
+            self.slots.len() as u32 - 1
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.conn = Some(Conn {
+            fd,
+            receive: Receive::Quiet,
+            wanted: true,
+            sending: None,
+            message: None,
+            dialled,
+            closing: false,
+        });
+        ConnKey { index, generation: slot.generation }
+    }
+
     /// Queues a request whose memory, if any, its connection holds until the completion.
     fn push(&mut self, entry: squeue::Entry, op: Op, key: ConnKey) {
         let entry = entry.user_data(op.token(key));
@@ -197,6 +223,7 @@ impl Uring {
         if let Some(conn) = self.conn(key)
             && conn.wanted
             && !conn.closing
+            && conn.dialled.is_none()
             && conn.receive == Receive::Quiet
         {
             conn.receive = Receive::Armed;
@@ -228,7 +255,8 @@ impl Uring {
     /// Lets go of a closing connection once the kernel holds no request of it.
     fn settle(&mut self, key: ConnKey) {
         let Some(conn) = self.conn(key) else { return };
-        if conn.closing && conn.receive == Receive::Quiet && conn.sending.is_none() {
+        let quiet = conn.receive == Receive::Quiet && conn.sending.is_none();
+        if conn.closing && quiet && conn.dialled.is_none() {
             let slot = &mut self.slots[key.index as usize];
             slot.conn = None;
             slot.generation = (slot.generation + 1) % GENERATIONS;
@@ -250,6 +278,7 @@ impl Uring {
             }
             Op::Ring => self.bells.refused(key.index), // success is not reported
             Op::Rung => events.push(Event::Woken),
+            Op::Connect => self.connected(key, cqe.result(), events),
         }
     }
 
@@ -416,22 +445,13 @@ impl Driver for Uring {
 
     fn open(&mut self, socket: Socket) -> io::Result<ConnKey> {
         let Socket::Kernel(fd) = socket else { return Err(io::ErrorKind::InvalidInput.into()) };
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, conn: None });
-            self.slots.len() as u32 - 1
-        });
-        let slot = &mut self.slots[index as usize];
-        slot.conn = Some(Conn {
-            fd,
-            receive: Receive::Quiet,
-            wanted: true,
-            sending: None,
-            message: None,
-            closing: false,
-        });
-        let key = ConnKey { index, generation: slot.generation };
+        let key = self.admit(fd, None);
         self.arm_receive(key);
         Ok(key)
+    }
+
+    fn connect(&mut self, to: SocketAddr) -> io::Result<ConnKey> {
+        self.dial(to)
     }
 
     fn pause(&mut self, key: ConnKey) {
@@ -483,7 +503,9 @@ impl Driver for Uring {
             return;
         }
         conn.closing = true;
-        if conn.receive != Receive::Quiet || conn.sending.is_some() {
+        if conn.dialled.is_some() {
+            self.give_up_dialling(key);
+        } else if conn.receive != Receive::Quiet || conn.sending.is_some() {
             // Ends both requests; an error means that the peer has ended them already.
             let _ = shutdown(&conn.fd, Shutdown::Both);
         }
