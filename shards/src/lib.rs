@@ -3,6 +3,7 @@
 //! No sockets, no threads, no clocks and no randomness of its own: bytes, the time and
 //! a seed come in, bytes and effects go out, so that whole shards can be simulated.
 
+pub mod balance;
 pub mod budget;
 pub mod command;
 pub mod glob;
