@@ -9,7 +9,8 @@ use shards::ids::ClientId;
 use shards::stats::ShardStats;
 
 use crate::runtime::Waker;
-use crate::telemetry::{LoopStats, Mailbox, Stages};
+use crate::proxy::CauseCounts;
+use crate::telemetry::{LoopStats, Mailbox, ProxyStats, Stages};
 
 /// What a shard is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +58,14 @@ pub struct Control {
     pub(super) closed: AtomicBool,
     /// The node's clients, where this is its first shard.
     pub(super) census: Census,
+    /// The clients of its proxy.
+    pub(super) proxy_census: Census,
     /// Counts of the loop.
     pub loop_stats: Arc<LoopStats>,
+    /// Counts of the proxy.
+    pub proxy_stats: Arc<ProxyStats>,
+    /// Its answers by cause, and what it broke off.
+    pub causes: Arc<CauseCounts>,
     /// Counts of the shard.
     pub shard_stats: Arc<ShardStats>,
     /// Where histograms are asked for.
@@ -70,6 +77,11 @@ impl Control {
     pub fn give(&self, order: Order, waker: &Waker) {
         self.order.fetch_max(order as u8, Ordering::Relaxed);
         waker.wake();
+    }
+
+    /// Whether the node has no client, where this is its first shard.
+    pub(super) fn is_deserted(&self) -> bool {
+        self.census.is_empty() && self.proxy_census.is_empty()
     }
 
     /// What has been ordered.

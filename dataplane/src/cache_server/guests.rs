@@ -12,7 +12,6 @@ use shards::ids::{ClientId, ShardId};
 use shards::operation::{Packer, Unpacker};
 use shards::order::ReplyPart;
 use shards::reply::Reply;
-use shards::session::Face;
 use shards::store::{Blob, Hint, KeyHash};
 use shards::time::Now;
 
@@ -241,7 +240,7 @@ impl<D: Driver> CacheServer<D> {
                 self.fill_late(ticket, ReplyPart { bytes: &reply.bytes, blobs: reply.blobs });
             }
             Message::Farewell(client) => self.shard.store.watches.unwatch(client),
-            Message::Connection(handed) => self.adopt(handed, Face::Standalone),
+            Message::Connection(handed) => self.take_over(handed),
             Message::MakeRoom(bytes) => across.wanted = across.wanted.max(bytes),
             Message::Settled(id) => across.lender.take_back(id),
         }

@@ -12,7 +12,8 @@ use super::CacheServer;
 use super::conn::{Conn, Gate, Reason};
 use super::control::Order;
 use super::output::conn_of;
-use crate::mesh::parcel::Handed;
+use crate::mesh::parcel::{Handed, Service};
+use crate::proxy::Cause;
 use crate::runtime::{ConnKey, Driver, Socket};
 
 /// How long requests under way may take once the server has been told to end.
@@ -29,14 +30,15 @@ impl<D: Driver> CacheServer<D> {
     /// Takes some of those over that have connected.
     pub(super) fn accept_some(&mut self) {
         for _ in 0..self.arrivals.len().min(ACCEPTS_PER_TURN) {
-            if let Some((socket, face)) = self.arrivals.pop_front() {
-                self.accept(socket, face);
+            if let Some((socket, service)) = self.arrivals.pop_front() {
+                self.accept(socket, service);
             }
         }
     }
 
     /// A client has connected. One of a cluster stays with the shard that it has chosen.
-    fn accept(&mut self, socket: Socket, face: Face) {
+    fn accept(&mut self, socket: Socket, service: Service) {
+        let Service::Cache(face) = service else { return self.accept_proxied(socket, service) };
         self.stats.accepted_connections.add(1);
         if self.draining.is_some() {
             self.stats.refused_draining.add(1);
@@ -47,7 +49,7 @@ impl<D: Driver> CacheServer<D> {
             self.stats.refused_clients.add(1);
             return socket.refuse(b"-ERR max number of clients reached\r\n");
         };
-        let handed = Handed { socket, client };
+        let handed = Handed { socket, client, service };
         match face {
             Face::Standalone => self.place(handed),
             Face::Cluster => {
@@ -57,9 +59,34 @@ impl<D: Driver> CacheServer<D> {
         }
     }
 
+    /// The same for a client of the proxy.
+    fn accept_proxied(&mut self, socket: Socket, service: Service) {
+        let Some(proxy) = &mut self.proxy else { return };
+        if self.draining.is_some() {
+            return proxy.refuse(socket, Cause::Draining);
+        }
+        match self.node[0].proxy_census.admit(proxy.most_clients()) {
+            Some(client) => self.place(Handed { socket, client, service }),
+            None => proxy.refuse(socket, Cause::TooManyClients),
+        }
+    }
+
     /// Takes a connection over that this shard is to serve.
+    pub(super) fn take_over(&mut self, handed: Handed) {
+        match (handed.service, &mut self.proxy) {
+            (Service::Cache(face), _) => self.adopt(handed, face),
+            (Service::Proxy(listener), Some(proxy)) => {
+                if !proxy.adopt(&mut self.driver, handed.socket, listener, self.now) {
+                    self.node[0].proxy_census.leave();
+                }
+            }
+            (Service::Proxy(_), None) => self.node[0].proxy_census.leave(), // it has no place here
+        }
+    }
+
+    /// Takes a client of the cache over.
     pub(super) fn adopt(&mut self, handed: Handed, face: Face) {
-        let Handed { socket, client: id } = handed;
+        let Handed { socket, client: id, .. } = handed;
         socket.keep_alive(self.shard.settings.tcp_keepalive);
         let (peer, local) = socket.addresses();
         let key = match self.driver.open(socket) {
@@ -211,6 +238,7 @@ impl<D: Driver> CacheServer<D> {
                 self.close(key, Reason::Drained);
             }
         }
+        self.drain_proxy();
         self.all_done()
     }
 }

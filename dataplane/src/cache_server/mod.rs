@@ -30,6 +30,7 @@ mod route;
 mod runs;
 mod sleep;
 mod spin;
+mod tenant;
 mod timers;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -50,7 +51,9 @@ use shards::wheel::Wheel;
 pub use control::{Control, Order};
 pub use leftovers::Leftovers;
 
+use crate::mesh::parcel::Service;
 use crate::mesh::port::{Ends, Mesh};
+use crate::proxy::{self, Proxy};
 use crate::publish::{Publisher, Subscriber};
 use crate::runtime::{ConnKey, Driver, Event, ListenerId, Loan, Socket, Wait};
 use crate::telemetry::{LoopStats, Stages};
@@ -60,6 +63,7 @@ use conn::Conn;
 use intake::{Intake, Parsed};
 use output::conn_of;
 use pool::Pool;
+use placing::Given;
 use spin::Spin;
 use timers::Timer;
 
@@ -75,6 +79,8 @@ pub struct Setup {
     pub listener: Option<OwnedFd>,
     /// The same for clients of a cluster, to which this shard is a node.
     pub cluster: Option<OwnedFd>,
+    /// The proxy, where this node has one.
+    pub proxy: Option<proxy::Setup>,
     /// The ports to the other shards of the node, if there are any.
     pub mesh: Option<Ends>,
     /// What the shards of the node hold.
@@ -107,9 +113,12 @@ pub struct CacheServer<D> {
     batch: Batch,
     events: Vec<Event>,
     /// Accepted, and not yet taken over.
-    arrivals: VecDeque<(Socket, Face)>,
+    arrivals: VecDeque<(Socket, Service)>,
     /// Where clients of a cluster connect.
     cluster: Option<ListenerId>,
+    /// Where those of the proxy do, the first of them.
+    http: Option<ListenerId>,
+    proxy: Option<Box<Proxy>>,
     /// Connections with something to send.
     dirty: Vec<ConnKey>,
     /// Connections with unread bytes that may be parsed.
@@ -130,7 +139,7 @@ pub struct CacheServer<D> {
     publisher: Publisher<Settings>,
     settings: Subscriber<Settings>,
     /// Connections given to each shard so far.
-    handed: Vec<u64>,
+    handed: Vec<Given>,
     noise: u64,
     complained: Nanos,
     spin: Spin,
@@ -156,6 +165,14 @@ impl<D: Driver> CacheServer<D> {
             driver.listen(listener)?;
         }
         let cluster = setup.cluster.map(|listener| driver.listen(listener)).transpose()?;
+        let (mut http, mut proxy) = (None, None);
+        if let Some(mut setup) = setup.proxy {
+            for listener in std::mem::take(&mut setup.listeners) {
+                let id = driver.listen(listener)?;
+                http.get_or_insert(id);
+            }
+            proxy = Some(Box::new(Proxy::new(setup, driver.now())));
+        }
         let control = setup.control;
         let settings = setup.settings.subscribe();
         let stats = control.shard_stats.clone();
@@ -182,6 +199,8 @@ impl<D: Driver> CacheServer<D> {
             events: Vec::new(),
             arrivals: VecDeque::new(),
             cluster,
+            http,
+            proxy,
             dirty: Vec::new(),
             waiting: Vec::new(),
             long: VecDeque::new(),
@@ -193,7 +212,7 @@ impl<D: Driver> CacheServer<D> {
             sweeping: false,
             draining: None,
             across: mesh.map(|mesh| Across::new(mesh, now)),
-            handed: vec![0; setup.node.len()],
+            handed: vec![Given::default(); setup.node.len()],
             node: setup.node,
             publisher: setup.settings,
             settings,
@@ -221,6 +240,7 @@ impl<D: Driver> CacheServer<D> {
         self.events = events;
         self.take_parcels()?;
         self.accept_some();
+        self.turn_proxy();
         for key in std::mem::take(&mut self.waiting) {
             self.parse_unread(key)?;
         }
@@ -289,7 +309,8 @@ impl<D: Driver> CacheServer<D> {
             || !self.arrivals.is_empty()
             || !self.long.is_empty()
             || !self.dirty.is_empty()
-            || self.across.as_ref().is_some_and(Across::is_busy);
+            || self.across.as_ref().is_some_and(Across::is_busy)
+            || self.proxy.as_ref().is_some_and(|proxy| proxy.is_busy());
         if busy {
             return Wait::Poll;
         }
@@ -301,6 +322,9 @@ impl<D: Driver> CacheServer<D> {
         if let Some(next) = self.wheel.next_deadline() {
             wait = wait.at_most(next.saturating_sub(self.now.mono.0));
         }
+        if let Some(next) = self.proxy.as_ref().and_then(|proxy| proxy.next_deadline()) {
+            wait = wait.at_most(next.since(self.now.mono).0);
+        }
         if self.draining.is_some() {
             wait = wait.at_most(10 * Nanos::MILLISECOND.0);
         }
@@ -310,11 +334,16 @@ impl<D: Driver> CacheServer<D> {
     fn handle(&mut self, event: Event) -> io::Result<()> {
         match event {
             Event::Accepted(listener, socket) => {
-                let in_cluster = self.cluster == Some(listener);
-                let face = if in_cluster { Face::Cluster } else { Face::Standalone };
-                self.arrivals.push_back((socket, face));
+                self.arrivals.push_back((socket, self.service_of(listener)));
             }
             Event::AcceptFailed(error) => self.accept_failed(&error),
+            Event::Received(key, _) | Event::Ended(key) | Event::Failed(key, _)
+                if self.is_proxied(key) =>
+            {
+                self.proxied(event);
+            }
+            Event::Sent(key, _) if self.is_proxied(key) => self.proxied(event),
+            Event::Connected(_) => self.proxied(event),
             Event::Received(key, loan) => self.received(key, loan)?,
             Event::Ended(key) => {
                 // What it sent before is executed first.
@@ -323,7 +352,7 @@ impl<D: Driver> CacheServer<D> {
             }
             Event::Failed(key, _) => self.close(key, conn::Reason::Failed),
             Event::Sent(key, payload) => self.sent(key, payload),
-            Event::Connected(_) | Event::Woken => {}
+            Event::Woken => {}
         }
         Ok(())
     }

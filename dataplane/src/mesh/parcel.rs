@@ -18,6 +18,7 @@ use shards::ids::{ClientId, DbId, ShardId};
 use shards::operation::{PackedAnswer, PackedReply, PackedTask};
 use shards::order::Seq;
 use shards::reply::Protocol;
+use shards::session::Face;
 use shards::store::{Detached, KeyHash, Lent, LentId};
 
 use crate::runtime::{ConnKey, Socket};
@@ -95,13 +96,24 @@ pub struct Parcel {
     pub messages: Vec<Message>,
 }
 
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// The cache, as one server or as a node of a cluster.
+    Cache(Face),
+    /// The proxy; which of its listeners it came to.
+    Proxy(u16),
+}
+
 /// A connection on its way to the shard that will serve it.
 #[derive(Debug)]
 pub struct Handed {
     /// Accepted, and nothing read from it yet.
     pub socket: Socket,
-    /// Its number.
+    /// Its number; those of the proxy have none.
     pub client: ClientId,
+    /// Who takes it.
+    pub service: Service,
 }
 
 /// What is said between shards beside plain requests.

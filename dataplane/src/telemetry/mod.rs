@@ -12,9 +12,8 @@ pub use stages::{STAGES, Stages};
 
 use shards::stats::Counter;
 
-/// One count of a loop, as the metrics page shows it.
-#[derive(Clone, Copy)]
-pub struct LoopMetric {
+/// One count, as the metrics page shows it.
+pub struct Metric<S> {
     /// In snake case, without prefix and `_total`.
     pub name: &'static str,
     /// One sentence.
@@ -24,23 +23,25 @@ pub struct LoopMetric {
     /// A label that tells it from others of the same name.
     pub label: Option<(&'static str, &'static str)>,
     /// Reads it.
-    pub read: fn(&LoopStats) -> u64,
+    pub read: fn(&S) -> u64,
 }
 
-macro_rules! loop_stats {
-    ($($kind:ident $name:ident $([$shown:literal, $label:literal = $value:literal])?: $help:literal;)*) => {
-        /// What one shard's loop counts.
+/// A table of counts, each defined once.
+macro_rules! counts {
+    ($(#[$doc:meta])* $stats:ident, $all:ident:
+     $($kind:ident $name:ident $([$shown:literal $(, $label:literal = $value:literal)?])?: $help:literal;)*) => {
+        $(#[$doc])*
         #[derive(Debug, Default)]
-        pub struct LoopStats {
+        pub struct $stats {
             $(#[doc = $help] pub $name: Counter,)*
         }
 
-        /// All counts of a loop.
-        pub const LOOP_METRICS: &[LoopMetric] = &[$(LoopMetric {
-            name: loop_stats!(@name $name $($shown)?),
+        /// All of them.
+        pub const $all: &[Metric<$stats>] = &[$(Metric {
+            name: counts!(@name $name $($shown)?),
             help: $help,
-            counter: loop_stats!(@$kind),
-            label: loop_stats!(@label $($label $value)?),
+            counter: counts!(@$kind),
+            label: counts!(@label $($($label $value)?)?),
             read: |stats| stats.$name.get(),
         },)*];
     };
@@ -52,7 +53,9 @@ macro_rules! loop_stats {
     (@label $label:literal $value:literal) => { Some(($label, $value)) };
 }
 
-loop_stats! {
+counts! {
+    /// What one shard's loop counts.
+    LoopStats, LOOP_METRICS:
     counter turns: "Turns of the event loop.";
     counter cpu_ns: "Nanoseconds of processor time of the shard's thread, the kernel's work for it included.";
     counter busy_ns: "Nanoseconds between one wait for events and the next, without the kernel's work within a wait.";
@@ -90,4 +93,33 @@ loop_stats! {
     counter closed_peer ["closed_connections", "reason" = "peer"]: "Connections closed, by reason.";
     counter closed_quit ["closed_connections", "reason" = "quit"]: "Connections closed, by reason.";
     counter closed_memory ["closed_connections", "reason" = "memory"]: "Connections closed, by reason.";
+}
+
+counts! {
+    /// What one shard's proxy counts.
+    ProxyStats, PROXY_METRICS:
+    gauge connections ["http_connections", "side" = "client"]: "HTTP connections open, by side.";
+    gauge upstreams ["http_connections", "side" = "upstream"]: "HTTP connections open, by side.";
+    gauge idle_upstreams ["http_idle_upstreams"]: "Connections to servers that wait for a request.";
+    counter accepted ["http_accepted_connections"]: "Connections of HTTP clients taken over.";
+    counter departed ["http_departed_connections"]: "Connections of HTTP clients that have gone.";
+    counter dialled ["http_dialled_connections"]: "Connections to servers begun.";
+    counter reused ["http_reused_connections"]: "Requests that went over a connection that had served before.";
+    counter requests ["http_requests"]: "Requests whose head was whole and sound.";
+    counter answered_1xx ["http_responses", "class" = "1xx"]: "Answers, by class of their status.";
+    counter answered_2xx ["http_responses", "class" = "2xx"]: "Answers, by class of their status.";
+    counter answered_3xx ["http_responses", "class" = "3xx"]: "Answers, by class of their status.";
+    counter answered_4xx ["http_responses", "class" = "4xx"]: "Answers, by class of their status.";
+    counter answered_5xx ["http_responses", "class" = "5xx"]: "Answers, by class of their status.";
+    counter retries_reused ["http_retries", "why" = "reused"]: "Requests sent a second time, by why.";
+    counter retries_connect ["http_retries", "why" = "connect"]: "Requests sent a second time, by why.";
+    counter ejections ["http_ejections"]: "How often an endpoint was given no requests for a while.";
+    counter unsolicited ["http_unsolicited"]: "Connections closed since a server sent what nobody had asked for.";
+    counter received_bytes ["http_received_bytes", "side" = "client"]: "Bytes received over HTTP connections, by side.";
+    counter upstream_bytes ["http_received_bytes", "side" = "upstream"]: "Bytes received over HTTP connections, by side.";
+    counter pauses ["http_pauses", "side" = "client"]: "HTTP connections stopped from sending since the other side takes too little, by side.";
+    counter upstream_pauses ["http_pauses", "side" = "upstream"]: "HTTP connections stopped from sending since the other side takes too little, by side.";
+    counter tunnels ["http_tunnels"]: "HTTP connections that went on in another protocol.";
+    counter logged ["access_log_lines", "fate" = "passed_on"]: "Lines of the access log, by what became of them.";
+    counter lost_lines ["access_log_lines", "fate" = "lost"]: "Lines of the access log, by what became of them.";
 }

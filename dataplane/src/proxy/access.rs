@@ -1,0 +1,285 @@
+//! The access log: one JSON line a request.
+//!
+//! Owns the form of a line and the batch that a shard collects lines in. The lines leave for
+//! the thread that writes them once a turn at most, and only when enough have come together or
+//! the shard has nothing else to do; a batch that finds no room there is dropped and its lines
+//! are counted.
+//!
+//! ```text
+//! {"time":1700000000.123456,"id":"..","client":"192.0.2.7","method":"GET","host":"shop.example",
+//!  "path":"/cart?n=1","version":"1.1","agent":"curl/8.5","status":200,"bytes_in":0,
+//!  "bytes_out":128,"us":412,"first_us":398,"tries":1,"endpoint":"10.0.0.4:8080","cause":"-"}
+//! ```
+
+#![forbid(unsafe_code)]
+
+use std::io::Write;
+
+/// Bytes of lines after which a batch leaves.
+const BATCH_BYTES: usize = 32 << 10;
+/// Longest text of a request that a line holds; what is longer is cut and ends in `...`.
+const LONGEST_TEXT: usize = 1_024;
+
+/// Lines of one shard on their way to the thread that writes them.
+#[derive(Debug, Default)]
+pub struct Lines {
+    /// Whole lines.
+    pub bytes: Vec<u8>,
+    /// How many.
+    pub count: u64,
+}
+
+/// Where batches go. A shard never waits: what cannot be taken comes back.
+pub trait Sink: Send {
+    /// Takes a batch, or gives it back when there is no room.
+    ///
+    /// # Errors
+    /// The batch.
+    fn take(&mut self, lines: Lines) -> Result<(), Lines>;
+
+    /// A buffer that has been written, to be filled again.
+    fn spare(&mut self) -> Option<Vec<u8>>;
+}
+
+/// See the module's text.
+#[derive(Default)]
+pub(super) struct AccessLog {
+    sink: Option<Box<dyn Sink>>,
+    lines: Lines,
+}
+
+impl AccessLog {
+    pub(super) fn new(sink: Option<Box<dyn Sink>>) -> Self {
+        Self { sink, lines: Lines::default() }
+    }
+
+    /// Whether anybody reads it.
+    #[inline]
+    pub(super) fn is_on(&self) -> bool {
+        self.sink.is_some()
+    }
+
+    /// Adds a line, which [`begin`] has begun and [`finish`] has finished.
+    pub(super) fn add(&mut self, line: &[u8]) {
+        self.lines.bytes.extend_from_slice(line);
+        self.lines.count += 1;
+    }
+
+    /// Lets a batch leave when it is full, or `now` whatever it holds. Says how many lines
+    /// were lost.
+    pub(super) fn pass_on(&mut self, now: bool) -> u64 {
+        let due = if now { !self.lines.bytes.is_empty() } else { self.is_full() };
+        let Some(sink) = self.sink.as_mut().filter(|_| due) else { return 0 };
+        let bytes = sink.spare().unwrap_or_else(|| Vec::with_capacity(2 * BATCH_BYTES));
+        let batch = std::mem::replace(&mut self.lines, Lines { bytes, count: 0 });
+        match sink.take(batch) {
+            Ok(()) => 0,
+            Err(mut lost) => {
+                lost.bytes.clear();
+                self.lines.bytes = lost.bytes;
+                lost.count
+            }
+        }
+    }
+
+    /// Whether lines wait that have not left.
+    pub(super) fn has_lines(&self) -> bool {
+        self.lines.count > 0
+    }
+
+    fn is_full(&self) -> bool {
+        self.lines.bytes.len() >= BATCH_BYTES
+    }
+}
+
+/// What is known of a request when its head has come.
+pub(super) struct Asked<'a> {
+    pub(super) wall_us: u64,
+    pub(super) id: &'a [u8],
+    pub(super) client: std::net::IpAddr,
+    pub(super) method: &'a [u8],
+    pub(super) host: &'a [u8],
+    pub(super) path: &'a [u8],
+    pub(super) old: bool,
+    pub(super) agent: &'a [u8],
+}
+
+/// What became of it.
+pub(super) struct Became<'a> {
+    pub(super) status: u16,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+    pub(super) us: u64,
+    pub(super) first_us: Option<u64>,
+    pub(super) tries: u8,
+    pub(super) endpoint: Option<std::net::SocketAddr>,
+    pub(super) cause: &'a str,
+}
+
+/// The first part of a line.
+pub(super) fn begin(line: &mut Vec<u8>, asked: &Asked<'_>) {
+    let (seconds, rest) = (asked.wall_us / 1_000_000, asked.wall_us % 1_000_000);
+    put(line, b"{\"time\":");
+    number(line, seconds);
+    line.push(b'.');
+    padded(line, rest);
+    put(line, b",\"id\":\"");
+    put(line, asked.id);
+    put(line, b"\",\"client\":\"");
+    address(line, asked.client);
+    for (name, value) in [
+        (&b"\",\"method\":\""[..], asked.method),
+        (b"\",\"host\":\"", asked.host),
+        (b"\",\"path\":\"", asked.path),
+        (b"\",\"agent\":\"", asked.agent),
+    ] {
+        put(line, name);
+        text(line, value);
+    }
+    put(line, if asked.old { b"\",\"version\":\"1.0\"" } else { b"\",\"version\":\"1.1\"" });
+}
+
+/// The second.
+pub(super) fn finish(line: &mut Vec<u8>, became: &Became<'_>) {
+    for (name, value) in [
+        (&b",\"status\":"[..], u64::from(became.status)),
+        (b",\"bytes_in\":", became.bytes_in),
+        (b",\"bytes_out\":", became.bytes_out),
+        (b",\"us\":", became.us),
+        (b",\"tries\":", became.tries.into()),
+    ] {
+        put(line, name);
+        number(line, value);
+    }
+    if let Some(first) = became.first_us {
+        put(line, b",\"first_us\":");
+        number(line, first);
+    }
+    if let Some(endpoint) = became.endpoint {
+        put(line, b",\"endpoint\":\"");
+        // Writing into memory does not fail.
+        let _ = write!(line, "{endpoint}");
+        line.push(b'"');
+    }
+    put(line, b",\"cause\":\"");
+    put(line, became.cause.as_bytes());
+    put(line, b"\"}\n");
+}
+
+fn put(line: &mut Vec<u8>, bytes: &[u8]) {
+    line.extend_from_slice(bytes);
+}
+
+/// In decimal.
+pub(super) fn number(line: &mut Vec<u8>, mut n: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (n % 10) as u8;
+        n /= 10;
+        if n == 0 {
+            break;
+        }
+    }
+    put(line, &digits[at..]);
+}
+
+/// Six digits.
+fn padded(line: &mut Vec<u8>, n: u64) {
+    let digit = |power: u64| b'0' + (n / power % 10) as u8;
+    put(line, &[100_000, 10_000, 1_000, 100, 10, 1].map(digit));
+}
+
+fn address(line: &mut Vec<u8>, ip: std::net::IpAddr) {
+    match ip {
+        std::net::IpAddr::V4(v4) => {
+            for (n, part) in v4.octets().into_iter().enumerate() {
+                if n > 0 {
+                    line.push(b'.');
+                }
+                number(line, part.into());
+            }
+        }
+        // Writing into memory does not fail.
+        std::net::IpAddr::V6(v6) => drop(write!(line, "{v6}")),
+    }
+}
+
+/// Text within a JSON string (RFC 8259 section 7). Bytes beyond ASCII are written as the
+/// characters of Latin-1 (`\u00e9`), so that a line is valid whatever a client has sent.
+pub(super) fn text(line: &mut Vec<u8>, bytes: &[u8]) {
+    let shown = &bytes[..bytes.len().min(LONGEST_TEXT)];
+    let plain = |b: &u8| (0x20..0x7f).contains(b) && *b != b'"' && *b != b'\\';
+    if shown.iter().all(plain) {
+        put(line, shown);
+    } else {
+        for byte in shown {
+            match byte {
+                b if plain(b) => line.push(*b),
+                b'"' | b'\\' => put(line, &[b'\\', *byte]),
+                // Writing into memory does not fail.
+                _ => drop(write!(line, "\\u{byte:04x}")),
+            }
+        }
+    }
+    if shown.len() < bytes.len() {
+        put(line, b"...");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(bytes: &[u8]) -> String {
+        let mut line = Vec::new();
+        text(&mut line, bytes);
+        String::from_utf8(line).unwrap()
+    }
+
+    #[test]
+    fn whatever_a_client_sends_stays_within_its_string() {
+        assert_eq!(shown(b"/a?b=c"), "/a?b=c");
+        assert_eq!(shown(b"a\"b\\c\x01\xff"), "a\\\"b\\\\c\\u0001\\u00ff");
+        assert_eq!(shown(&[b'x'; 1_030]), "x".repeat(1_024) + "...");
+    }
+
+    #[test]
+    fn a_line_is_json() {
+        let mut line = Vec::new();
+        begin(
+            &mut line,
+            &Asked {
+                wall_us: 1_700_000_000_000_042,
+                id: b"ab",
+                client: "192.0.2.7".parse().unwrap(),
+                method: b"GET",
+                host: b"shop.example",
+                path: b"/x",
+                old: false,
+                agent: b"curl/8.5",
+            },
+        );
+        finish(
+            &mut line,
+            &Became {
+                status: 200,
+                bytes_in: 0,
+                bytes_out: 128,
+                us: 10_412,
+                first_us: Some(398),
+                tries: 1,
+                endpoint: "[::1]:80".parse().ok(),
+                cause: "-",
+            },
+        );
+        assert_eq!(
+            String::from_utf8(line).unwrap(),
+            "{\"time\":1700000000.000042,\"id\":\"ab\",\"client\":\"192.0.2.7\",\"method\":\"GET\",\
+             \"host\":\"shop.example\",\"path\":\"/x\",\"agent\":\"curl/8.5\",\"version\":\"1.1\",\
+             \"status\":200,\"bytes_in\":0,\"bytes_out\":128,\"us\":10412,\"tries\":1,\
+             \"first_us\":398,\"endpoint\":\"[::1]:80\",\"cause\":\"-\"}\n"
+        );
+    }
+}

@@ -1,0 +1,111 @@
+//! The proxy's own answers: a short body that names the cause and how to see more.
+//!
+//! Owns their form, `application/problem+json` (RFC 9457):
+//!
+//! ```text
+//! {"type":"urn:corelane:no_path","title":"Not Found","status":404,"detail":"..",
+//!  "request_id":"..","more":".."}
+//! ```
+
+#![forbid(unsafe_code)]
+
+use super::access::{number, text};
+use super::cause::Cause;
+
+/// What a client needs to know of its connection and request.
+pub(super) struct Asked<'a> {
+    pub(super) id: &'a [u8],
+    /// Whether the answer has a head only.
+    pub(super) is_head: bool,
+    /// Whether the connection ends with it.
+    pub(super) close: bool,
+    /// Whether the client speaks HTTP/1.0.
+    pub(super) old: bool,
+    /// More fields, each with its CRLF.
+    pub(super) extra: &'a [u8],
+    pub(super) date: &'a [u8],
+}
+
+/// Writes an answer; `scratch` is empty before and after. Says how long its content is.
+pub(super) fn write(
+    out: &mut Vec<u8>,
+    scratch: &mut Vec<u8>,
+    cause: Cause,
+    asked: &Asked<'_>,
+) -> u64 {
+    let status = cause.status();
+    content(scratch, cause, asked.id);
+    put(out, b"HTTP/1.1 ");
+    number(out, status.into());
+    out.push(b' ');
+    put(out, reason(status));
+    put(out, b"\r\nDate: ");
+    put(out, asked.date);
+    put(out, b"\r\nContent-Type: application/problem+json\r\nCache-Control: no-store\r\n");
+    put(out, b"X-Request-Id: ");
+    put(out, asked.id);
+    put(out, b"\r\n");
+    put(out, asked.extra);
+    if asked.close {
+        put(out, b"Connection: close\r\n");
+    } else if asked.old {
+        put(out, b"Connection: keep-alive\r\n");
+    }
+    put(out, b"Content-Length: ");
+    number(out, scratch.len() as u64);
+    put(out, b"\r\n\r\n");
+    let sent = if asked.is_head { 0 } else { scratch.len() as u64 };
+    if !asked.is_head {
+        put(out, scratch);
+    }
+    scratch.clear();
+    sent
+}
+
+fn content(out: &mut Vec<u8>, cause: Cause, id: &[u8]) {
+    let status = cause.status();
+    put(out, b"{\"type\":\"urn:corelane:");
+    put(out, cause.label().as_bytes());
+    put(out, b"\",\"title\":\"");
+    put(out, reason(status));
+    put(out, b"\",\"status\":");
+    number(out, status.into());
+    put(out, b",\"detail\":\"");
+    match cause {
+        Cause::Malformed(refusal) => text(out, refusal.to_string().as_bytes()),
+        other => text(out, other.detail().as_bytes()),
+    }
+    put(out, b"\",\"request_id\":\"");
+    put(out, id);
+    put(out, b"\",\"more\":\"");
+    put(out, MORE);
+    put(out, b"\"}\n");
+}
+
+/// Where an operator looks next.
+const MORE: &[u8] = b"corelane_http_errors_total on the admin port counts these by cause; the \
+    access log (--access-log FILE) has the request by its id";
+
+fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(bytes);
+}
+
+/// The usual reason of a status (RFC 9110 section 15, RFC 6585).
+pub(super) fn reason(status: u16) -> &'static [u8] {
+    match status {
+        400 => b"Bad Request",
+        404 => b"Not Found",
+        408 => b"Request Timeout",
+        414 => b"URI Too Long",
+        417 => b"Expectation Failed",
+        429 => b"Too Many Requests",
+        431 => b"Request Header Fields Too Large",
+        500 => b"Internal Server Error",
+        501 => b"Not Implemented",
+        502 => b"Bad Gateway",
+        503 => b"Service Unavailable",
+        504 => b"Gateway Timeout",
+        505 => b"HTTP Version Not Supported",
+        _ => b"Error",
+    }
+}

@@ -1,0 +1,251 @@
+//! What comes from clients: heads are found, contents passed on, ends noticed.
+//!
+//! Owns the client's side of an exchange. While a client is being fed, it is out of its table.
+
+#![forbid(unsafe_code)]
+
+use shards::time::Nanos;
+
+use super::cause::Cause;
+use super::peers::{Alarm, Client, Output, Stage};
+use super::{CREDIT, Proxy};
+use crate::http1::{self, Scan};
+use crate::runtime::{ConnKey, Driver, Event, Loan};
+
+/// How long a client that has half-closed its connection is served on: it may have gone, and
+/// that cannot be told from a half close. (nginx and Envoy give up at once.)
+pub(super) const HALF_CLOSED: Nanos = Nanos(1_000_000_000);
+
+/// Bytes on the way to a peer.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// Where the kernel put them.
+    Loan(Loan),
+    /// Kept from before, and what has come since.
+    Kept(Vec<u8>),
+}
+
+impl Source {
+    #[inline]
+    pub(super) fn bytes<'a, D: Driver>(&'a self, driver: &'a D) -> &'a [u8] {
+        match self {
+            Self::Loan(loan) => driver.bytes(*loan),
+            Self::Kept(bytes) => bytes,
+        }
+    }
+}
+
+impl Client {
+    pub(super) fn new(key: ConnKey, listener: u16, ip: std::net::IpAddr) -> Self {
+        Self {
+            key,
+            listener,
+            ip,
+            stage: Stage::Head,
+            input: Vec::new(),
+            scan: Scan::default(),
+            out: Output::default(),
+            alarm: Alarm::default(),
+            exchange: None,
+            paused: false,
+            ended: false,
+            lingering: false,
+            waiting: false,
+        }
+    }
+}
+
+impl Proxy {
+    pub(super) fn client_event<D: Driver>(&mut self, driver: &mut D, event: Event) {
+        match event {
+            Event::Received(key, loan) => self.client_received(driver, key, loan),
+            Event::Ended(key) => self.client_ended(driver, key),
+            Event::Failed(key, _) => self.close_client(driver, key),
+            Event::Sent(key, payload) => self.sent_to_client(driver, key, payload),
+            _ => {}
+        }
+    }
+
+    fn client_received<D: Driver>(&mut self, driver: &mut D, key: ConnKey, loan: Loan) {
+        let Some(mut client) = self.clients.take(key) else { return };
+        let bytes = driver.bytes(loan);
+        self.stats.received_bytes.add(bytes.len() as u64);
+        if client.stage != Stage::Closing {
+            if client.input.is_empty() {
+                self.feed(driver, &mut client, Source::Loan(loan));
+            } else {
+                client.input.extend_from_slice(bytes);
+                if !client.waiting {
+                    self.feed_kept(driver, &mut client);
+                }
+            }
+        }
+        self.clients.put(client);
+    }
+
+    /// Looks at what has been kept of a client's bytes.
+    pub(super) fn feed_kept<D: Driver>(&mut self, driver: &mut D, client: &mut Client) {
+        let kept = std::mem::take(&mut client.input);
+        self.feed(driver, client, Source::Kept(kept));
+    }
+
+    /// Clients whose last exchange has left them with the next request's bytes. Each turn takes
+    /// one request of each, so that a long pipeline keeps nobody waiting.
+    pub(super) fn look_again<D: Driver>(&mut self, driver: &mut D) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        for key in waiting.drain(..) {
+            let Some(mut client) = self.clients.take(key) else { continue };
+            client.waiting = false;
+            if client.stage == Stage::Head {
+                self.feed_kept(driver, &mut client);
+                self.after_feeding(driver, &mut client);
+            }
+            self.clients.put(client);
+        }
+        if self.waiting.is_empty() {
+            self.waiting = waiting; // keeps its memory
+        }
+    }
+
+    /// Goes through bytes of a client as far as they can be used now, and keeps the rest.
+    pub(super) fn feed<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        client: &mut Client,
+        mut source: Source,
+    ) {
+        let mut at = 0;
+        loop {
+            let bytes = &source.bytes(driver)[at..];
+            if bytes.is_empty() {
+                break;
+            }
+            match client.stage {
+                Stage::Head => {
+                    let head = http1::request(
+                        bytes,
+                        &mut client.scan,
+                        &self.limits,
+                        &mut self.fields,
+                    );
+                    match head {
+                        Ok(None) => break,
+                        Ok(Some(head)) => {
+                            self.begin(driver, client, &source, at, &head);
+                            at += head.len;
+                        }
+                        Err(refusal) => self.refuse_client(client, Cause::Malformed(refusal)),
+                    }
+                }
+                Stage::Exchange => {
+                    if client.exchange.as_ref().is_none_or(|exchange| exchange.request.is_done()) {
+                        break; // the next request waits for this one's answer
+                    }
+                    match self.pump_request(client, bytes) {
+                        Ok(0) => break,
+                        Ok(n) => at += n,
+                        Err(cause) => self.abandon(driver, client, cause),
+                    }
+                }
+                Stage::Tunnel => at += self.tunnel_up(client, bytes),
+                Stage::Closing => at += bytes.len(),
+            }
+        }
+        self.keep_rest(driver, client, &mut source, at);
+        self.after_feeding(driver, client);
+    }
+
+    /// Keeps what cannot be used yet.
+    fn keep_rest<D: Driver>(
+        &mut self,
+        driver: &D,
+        client: &mut Client,
+        source: &mut Source,
+        at: usize,
+    ) {
+        match source {
+            Source::Loan(loan) => {
+                let rest = &driver.bytes(*loan)[at..];
+                if !rest.is_empty() {
+                    self.buffers.fill(&mut client.input);
+                    client.input.extend_from_slice(rest);
+                }
+            }
+            Source::Kept(bytes) => {
+                client.input = std::mem::take(bytes);
+                client.input.drain(..at);
+                if client.input.is_empty() {
+                    self.buffers.put(&mut client.input);
+                }
+            }
+        }
+    }
+
+    /// Sets the clock for what the client owes now, and stops it when it sends too much.
+    fn after_feeding<D: Driver>(&mut self, driver: &mut D, client: &mut Client) {
+        if client.stage == Stage::Head && !client.input.is_empty() && !client.waiting {
+            self.await_head(client);
+        }
+        let too_much = client.input.len() > CREDIT || self.upstream_is_full(client);
+        if too_much && !client.paused && client.stage != Stage::Closing {
+            client.paused = true;
+            self.stats.pauses.add(1);
+            driver.pause(client.key);
+        }
+    }
+
+    /// Whether the server that a client's request goes to has taken too little of it.
+    fn upstream_is_full(&mut self, client: &Client) -> bool {
+        let key = client.exchange.as_ref().and_then(|exchange| exchange.upstream);
+        key.and_then(|key| self.upstreams.get(key)).is_some_and(|up| up.out.pending() > CREDIT)
+    }
+
+    /// A client's connection may receive again.
+    pub(super) fn resume_client<D: Driver>(&mut self, driver: &mut D, client: &mut Client) {
+        if client.paused && client.input.len() <= CREDIT {
+            client.paused = false;
+            if !client.ended {
+                driver.resume(client.key);
+            }
+        }
+    }
+
+    /// A client will send no more.
+    fn client_ended<D: Driver>(&mut self, driver: &mut D, key: ConnKey) {
+        let Some(mut client) = self.clients.take(key) else { return };
+        client.ended = true;
+        match client.stage {
+            // What is left of a head cannot be finished any more.
+            Stage::Head if client.out.pending() == 0 && !client.waiting => {
+                return self.drop_client(driver, client);
+            }
+            Stage::Closing if client.lingering => return self.drop_client(driver, client),
+            Stage::Head | Stage::Closing => {}
+            Stage::Tunnel => self.tunnel_ended(driver, &mut client),
+            Stage::Exchange => {
+                let whole = client.exchange.as_ref().is_some_and(|e| e.request.is_done());
+                if whole {
+                    self.alarm_client(&mut client, HALF_CLOSED);
+                } else {
+                    // The content will never be whole.
+                    self.note_cause(&mut client, Cause::ClientGone);
+                    return self.drop_client(driver, client);
+                }
+            }
+        }
+        self.clients.put(client);
+    }
+
+    /// Answers what is no request, and closes after that.
+    pub(super) fn refuse_client(&mut self, client: &mut Client, cause: Cause) {
+        self.answer_unread(client, cause);
+        self.close_after(client);
+    }
+
+    /// From here on nothing of the client is looked at; it goes once it has its answer.
+    pub(super) fn close_after(&mut self, client: &mut Client) {
+        client.stage = Stage::Closing;
+        self.buffers.put(&mut client.input);
+        self.make_dirty_client(client);
+    }
+}

@@ -1,0 +1,261 @@
+//! How exchanges end: whole, by an answer of our own, or broken off.
+
+#![forbid(unsafe_code)]
+
+use super::access::{self, Became};
+use super::answers;
+use super::cause::Cause;
+use super::peers::{Client, Stage, Upstream, Use};
+use super::pump::DISCARDED;
+use super::{Proxy, timers};
+use crate::http1::Body;
+use crate::runtime::{ConnKey, Driver};
+
+impl Proxy {
+    /// The proxy answers a request itself. Its content, if that is short, is still read.
+    pub(super) fn answer(&mut self, client: &mut Client, cause: Cause) {
+        self.causes.add(cause);
+        let Some(exchange) = client.exchange.as_mut() else { return };
+        let rest = match &exchange.request {
+            Body::Length(left) => *left,
+            _ if exchange.request.is_done() => 0,
+            _ => 1, // nobody knows, and it is counted as it comes
+        };
+        let unread = rest > DISCARDED || exchange.head.expects_continue && rest > 0;
+        let malformed = matches!(cause, Cause::Malformed(_));
+        exchange.close |= unread || malformed || client.ended || self.draining;
+        (exchange.status, exchange.cause) = (cause.status(), Some(cause));
+        let id = exchange.id.text();
+        let given = exchange.given_id();
+        let asked = answers::Asked {
+            id: given.unwrap_or(&id),
+            is_head: exchange.head.is_head,
+            close: exchange.close,
+            old: exchange.head.old,
+            extra: &exchange.extra,
+            date: self.date.at(self.now.unix_seconds()),
+        };
+        self.buffers.fill(&mut client.out.bytes);
+        let sent = answers::write(&mut client.out.bytes, &mut self.scratch, cause, &asked);
+        exchange.response_bytes = sent;
+        self.make_dirty_client(client);
+        let Some(exchange) = client.exchange.as_ref() else { return };
+        if exchange.close || exchange.request.is_done() {
+            self.finish_client(client);
+        } else {
+            self.alarm_exchange(client);
+        }
+    }
+
+    /// The same for bytes that are no request.
+    pub(super) fn answer_unread(&mut self, client: &mut Client, cause: Cause) {
+        self.causes.add(cause);
+        let id = self.random.id().text();
+        let asked = answers::Asked {
+            id: &id,
+            is_head: false,
+            close: true,
+            old: false,
+            extra: b"",
+            date: self.date.at(self.now.unix_seconds()),
+        };
+        self.buffers.fill(&mut client.out.bytes);
+        let sent = answers::write(&mut client.out.bytes, &mut self.scratch, cause, &asked);
+        self.count_status(cause.status());
+        if self.log.is_on() {
+            let mut line = std::mem::take(&mut self.scratch);
+            let asked = access::Asked {
+                wall_us: self.now.wall_us,
+                id: &id,
+                client: client.ip,
+                method: b"",
+                host: b"",
+                path: b"",
+                old: false,
+                agent: b"",
+            };
+            access::begin(&mut line, &asked);
+            let became = Became {
+                status: cause.status(),
+                bytes_in: 0,
+                bytes_out: sent,
+                us: 0,
+                first_us: None,
+                tries: 0,
+                endpoint: None,
+                cause: cause.label(),
+            };
+            access::finish(&mut line, &became);
+            self.log.add(&line);
+            line.clear();
+            self.scratch = line;
+        }
+    }
+
+    /// Why an exchange was broken off is remembered for the records.
+    pub(super) fn note_cause(&mut self, client: &mut Client, cause: Cause) {
+        if let Some(exchange) = client.exchange.as_mut()
+            && exchange.cause.is_none()
+        {
+            exchange.cause = Some(cause);
+            self.causes.add(cause);
+        }
+    }
+
+    /// An exchange cannot go on: the client is told, if nothing of an answer has been sent, and
+    /// cut off otherwise.
+    pub(super) fn abandon<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        client: &mut Client,
+        cause: Cause,
+    ) {
+        self.detach(driver, client);
+        let Some(exchange) = client.exchange.as_mut() else { return self.close_after(client) };
+        if exchange.status == 0 && cause.status() != 0 {
+            return self.answer(client, cause);
+        }
+        exchange.close = true;
+        self.note_cause(client, cause);
+        self.finish_client(client);
+    }
+
+    /// The server's connection of an exchange that is broken off cannot be used again.
+    pub(super) fn detach<D: Driver>(&mut self, driver: &mut D, client: &mut Client) {
+        let key = client.exchange.as_mut().and_then(|exchange| exchange.upstream.take());
+        if let Some(upstream) = key.and_then(|key| self.upstreams.take(key)) {
+            self.drop_upstream(driver, upstream);
+        }
+    }
+
+    /// The client's side of an exchange is over.
+    pub(super) fn finish_client(&mut self, client: &mut Client) {
+        let Some(mut exchange) = client.exchange.take() else { return };
+        self.record(client, &mut exchange);
+        let close = exchange.close || !exchange.request.is_done() || client.ended;
+        exchange.clear(&mut self.buffers);
+        self.spare.push(exchange);
+        if close || client.stage == Stage::Tunnel {
+            return self.close_after(client);
+        }
+        client.stage = Stage::Head;
+        self.rest(client);
+        if !client.input.is_empty() && !client.waiting {
+            client.waiting = true;
+            self.waiting.push(client.key);
+        }
+    }
+
+    /// A line in the access log, and the counts.
+    fn record(&mut self, client: &Client, exchange: &mut super::peers::Exchange) {
+        self.count_status(exchange.status);
+        if !self.log.is_on() {
+            return;
+        }
+        let now = self.now.mono;
+        let became = Became {
+            status: exchange.status,
+            bytes_in: exchange.request_bytes,
+            bytes_out: exchange.response_bytes,
+            us: now.since(exchange.started).0 / 1_000,
+            first_us: exchange.answered.map(|at| at.since(exchange.started).0 / 1_000),
+            tries: exchange.tries,
+            endpoint: exchange.endpoint.map(|target| target.address),
+            cause: exchange.cause.map_or("-", Cause::label),
+        };
+        debug_assert!(client.exchange.is_none(), "it has been taken out");
+        access::finish(&mut exchange.record, &became);
+        self.log.add(&exchange.record);
+        self.stats.logged.add(1);
+    }
+
+    fn count_status(&mut self, status: u16) {
+        let counter = match status {
+            100..200 => &self.stats.answered_1xx,
+            200..300 => &self.stats.answered_2xx,
+            300..400 => &self.stats.answered_3xx,
+            400..500 => &self.stats.answered_4xx,
+            500..600 => &self.stats.answered_5xx,
+            _ => return, // nothing was answered
+        };
+        counter.add(1);
+    }
+
+    /// The server's side of an exchange is over, and the answer was whole.
+    pub(super) fn release<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        mut upstream: Box<Upstream>,
+        clean: bool,
+    ) {
+        upstream.served += 1;
+        self.pool.end(upstream.target.slot);
+        upstream.client = None;
+        upstream.response = None;
+        upstream.answering = false;
+        self.buffers.put(&mut upstream.kept);
+        self.buffers.put(&mut upstream.input);
+        let quiet = upstream.out.pending() == 0;
+        let keep = clean && quiet && upstream.keep_alive && !self.draining;
+        if !keep || !self.pool.put(upstream.target.slot, upstream.key) {
+            return self.close_server(driver, upstream);
+        }
+        upstream.state = Use::Idle;
+        if std::mem::take(&mut upstream.paused) {
+            driver.resume(upstream.key);
+        }
+        self.alarm_upstream(&mut upstream, timers::SERVER_IDLE);
+        self.stats.idle_upstreams.set(self.pool.idle() as u64);
+        self.upstreams.put(upstream);
+    }
+
+    /// A server's connection that an exchange still had.
+    pub(super) fn drop_upstream<D: Driver>(&mut self, driver: &mut D, upstream: Box<Upstream>) {
+        self.pool.end(upstream.target.slot);
+        self.close_server(driver, upstream);
+    }
+
+    /// Closes a connection to a server.
+    pub(super) fn close_server<D: Driver>(&mut self, driver: &mut D, mut upstream: Box<Upstream>) {
+        self.disarm(&mut upstream.alarm);
+        self.buffers.put(&mut upstream.kept);
+        self.buffers.put(&mut upstream.input);
+        self.buffers.put(&mut upstream.out.bytes);
+        driver.close(upstream.key);
+        self.stats.upstreams.set(self.stats.upstreams.get() - 1);
+        self.stats.idle_upstreams.set(self.pool.idle() as u64);
+    }
+
+    /// Closes an idle connection to a server.
+    pub(super) fn close_idle<D: Driver>(&mut self, driver: &mut D, key: ConnKey) {
+        if let Some(upstream) = self.upstreams.take(key) {
+            self.pool.forget(upstream.target.slot, key);
+            self.close_server(driver, upstream);
+        }
+    }
+
+    /// Closes a client's connection now.
+    pub(super) fn close_client<D: Driver>(&mut self, driver: &mut D, key: ConnKey) {
+        if let Some(mut client) = self.clients.take(key) {
+            self.note_cause(&mut client, Cause::ClientGone);
+            self.drop_client(driver, client);
+        }
+    }
+
+    /// The same, when it is out of its table; what it had under way is broken off.
+    pub(super) fn drop_client<D: Driver>(&mut self, driver: &mut D, mut client: Box<Client>) {
+        self.detach(driver, &mut client);
+        if let Some(mut exchange) = client.exchange.take() {
+            self.record(&client, &mut exchange);
+            exchange.clear(&mut self.buffers);
+            self.spare.push(exchange);
+        }
+        self.disarm(&mut client.alarm);
+        self.buffers.put(&mut client.input);
+        self.buffers.put(&mut client.out.bytes);
+        driver.close(client.key);
+        self.stats.departed.add(1);
+        self.stats.connections.set(self.stats.connections.get() - 1);
+        self.gone += 1;
+    }
+}

@@ -1,0 +1,254 @@
+//! The HTTP/1.1 proxy of one shard: clients on one side, servers on the other.
+//!
+//! Owns both kinds of connections, the idle ones to servers, and what an exchange between two of
+//! them has come to. Lives in the shard's loop, which hands it events and the driver. Decides
+//! nothing by itself about routes (`shards::route`), endpoints (`shards::balance`) and grammar
+//! (`http1`). A turn:
+//!
+//! ```text
+//! events of servers -> events of clients -> pipelined requests -> timers -> one send each
+//! ```
+//!
+//! Servers come first, so that a connection whose server has closed it is not given a request.
+//! Every message is written anew. Allocates nothing for a request over connections that are
+//! warm. Waits for nothing.
+
+#![forbid(unsafe_code)]
+
+mod access;
+mod answers;
+mod attach;
+mod begin;
+mod buffers;
+mod cause;
+mod clients;
+mod date;
+mod finish;
+mod id;
+mod output;
+mod peers;
+mod pool;
+mod pump;
+mod served;
+mod servers;
+mod timers;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use shards::time::{Nanos, Now};
+use shards::wheel::Wheel;
+
+pub use access::{Lines, Sink};
+pub use cause::{Cause, CauseCounts};
+pub use served::{Endpoints, Served};
+
+use crate::http1::{Fields, Limits};
+use crate::publish::{Publisher, Subscriber};
+use crate::runtime::{ConnKey, Driver, Event, Socket};
+use crate::telemetry::ProxyStats;
+use access::AccessLog;
+use buffers::Buffers;
+use date::Date;
+use id::Random;
+use peers::{Client, Stage, Table, Upstream};
+use pool::Pool;
+
+/// Bytes that one side of an exchange may have sent and the other not taken: beyond it the
+/// sender's connection stops receiving, and goes on at half of it.
+const CREDIT: usize = 256 << 10;
+
+/// What a proxy needs to start.
+pub struct Setup {
+    /// Bound and listening; only the first shard of a node has them.
+    pub listeners: Vec<OwnedFd>,
+    /// The configuration.
+    pub served: Publisher<Served>,
+    /// Where it counts.
+    pub stats: Arc<ProxyStats>,
+    /// Where it counts answers of its own.
+    pub causes: Arc<CauseCounts>,
+    /// Who writes the access log, if there is one.
+    pub log: Option<Box<dyn Sink>>,
+    /// Clients of the node.
+    pub most_clients: u64,
+    /// Seed of request ids and of choices.
+    pub seed: u64,
+}
+
+/// See the module's text.
+pub struct Proxy {
+    clients: Table<Client>,
+    upstreams: Table<Upstream>,
+    pool: Pool,
+    buffers: Buffers,
+    of_servers: Vec<Event>,
+    of_clients: Vec<Event>,
+    /// Connections with something to send.
+    dirty: Vec<ConnKey>,
+    /// Clients whose input is to be looked at again.
+    waiting: Vec<ConnKey>,
+    wheel: Wheel<ConnKey>,
+    due: Vec<ConnKey>,
+    fields: Fields,
+    limits: Limits,
+    served: Subscriber<Served>,
+    /// Choices of each backend so far, for those that take turns.
+    turns: Vec<u64>,
+    random: Random,
+    date: Date,
+    /// The path that a request is routed by, where it is not as received.
+    path: Vec<u8>,
+    scratch: Vec<u8>,
+    stats: Arc<ProxyStats>,
+    causes: Arc<CauseCounts>,
+    log: AccessLog,
+    now: Now,
+    draining: bool,
+    most_clients: u64,
+    /// Clients that have gone in this turn.
+    gone: u64,
+}
+
+impl Proxy {
+    /// A proxy without connections, on the shard's thread.
+    pub fn new(setup: Setup, now: Now) -> Self {
+        let limits = Limits::default();
+        Self {
+            clients: Table::default(),
+            upstreams: Table::default(),
+            pool: Pool::default(),
+            buffers: Buffers::default(),
+            of_servers: Vec::new(),
+            of_clients: Vec::new(),
+            dirty: Vec::new(),
+            waiting: Vec::new(),
+            wheel: Wheel::new(now.mono.0),
+            due: Vec::new(),
+            fields: Fields::new(&limits),
+            limits,
+            served: setup.served.subscribe(),
+            turns: Vec::new(),
+            random: Random::new(setup.seed),
+            date: Date::default(),
+            path: Vec::new(),
+            scratch: Vec::new(),
+            stats: setup.stats,
+            causes: setup.causes,
+            log: AccessLog::new(setup.log),
+            now,
+            draining: false,
+            most_clients: setup.most_clients,
+            gone: 0,
+        }
+    }
+
+    /// Clients that the node takes.
+    pub fn most_clients(&self) -> u64 {
+        self.most_clients
+    }
+
+    /// Keeps an event for this turn.
+    pub fn take(&mut self, event: Event) {
+        let key = match &event {
+            Event::Connected(key)
+            | Event::Received(key, _)
+            | Event::Ended(key)
+            | Event::Failed(key, _)
+            | Event::Sent(key, _) => *key,
+            _ => return,
+        };
+        if self.upstreams.has(key) {
+            self.of_servers.push(event);
+        } else if self.clients.has(key) {
+            self.of_clients.push(event);
+        }
+    }
+
+    /// Handles what has come, and says how many clients have gone meanwhile.
+    pub fn turn<D: Driver>(&mut self, driver: &mut D, now: Now) -> u64 {
+        self.now = now;
+        if self.served.refresh() {
+            self.turns.clear();
+        }
+        let mut events = std::mem::take(&mut self.of_servers);
+        for event in events.drain(..) {
+            self.server_event(driver, event);
+        }
+        self.of_servers = events;
+        let mut events = std::mem::take(&mut self.of_clients);
+        for event in events.drain(..) {
+            self.client_event(driver, event);
+        }
+        self.of_clients = events;
+        self.look_again(driver);
+        self.fire_timers(driver);
+        self.flush(driver);
+        let idle = self.dirty.is_empty() && self.waiting.is_empty();
+        self.stats.lost_lines.add(self.log.pass_on(idle));
+        std::mem::take(&mut self.gone)
+    }
+
+    /// Whether there is work that waits for nobody.
+    pub fn is_busy(&self) -> bool {
+        !self.dirty.is_empty() || !self.waiting.is_empty()
+    }
+
+    /// When it has to be looked at again at the latest.
+    pub fn next_deadline(&self) -> Option<Nanos> {
+        self.wheel.next_deadline().map(Nanos)
+    }
+
+    /// Takes a client over; `false` when it is gone already.
+    pub fn adopt<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        socket: Socket,
+        listener: u16,
+        now: Now,
+    ) -> bool {
+        self.now = now;
+        self.stats.accepted.add(1);
+        let (peer, _) = socket.addresses();
+        let opened = peer.ok_or(io::ErrorKind::NotConnected.into()).and_then(|peer| {
+            let key = driver.open(socket)?;
+            Ok((peer, key))
+        });
+        let Ok((peer, key)) = opened else {
+            self.stats.departed.add(1);
+            return false;
+        };
+        let mut client = Box::new(Client::new(key, listener, peer.ip().to_canonical()));
+        self.rest(&mut client);
+        self.clients.put(client);
+        self.stats.connections.set(self.stats.connections.get() + 1);
+        true
+    }
+
+    /// Tells a client that it is not served.
+    pub fn refuse(&self, socket: Socket, cause: Cause) {
+        self.causes.add(cause);
+        socket.refuse(
+            b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n\
+              Content-Length: 0\r\n\r\n",
+        );
+    }
+
+    /// Lets go of all clients with nothing under way, and of others after their answer. Says
+    /// how many have gone.
+    pub fn drain<D: Driver>(&mut self, driver: &mut D) -> u64 {
+        self.draining = true;
+        let idle = |client: &&Client| {
+            let quiet = client.input.is_empty() && client.out.pending() == 0;
+            client.stage == Stage::Head && quiet
+        };
+        let keys: Vec<ConnKey> = self.clients.iter().filter(idle).map(|c| c.key).collect();
+        for key in keys {
+            if driver.unreceived(key) == 0 {
+                self.close_client(driver, key);
+            }
+        }
+        std::mem::take(&mut self.gone)
+    }
+}

@@ -1,0 +1,238 @@
+//! The two kinds of connections of a proxy, and what one exchange between them has come to.
+//!
+//! Owns the state, and its tables; decides nothing.
+//!
+//! ```text
+//! client:   Head --head is whole--> Exchange --answered--> Head ...
+//!             |                        |  \--101--> Tunnel
+//!             +---- refused, last -----+-----> Closing --peer gone, or its time is up--> gone
+//! upstream: Connecting --> Busy <--answered, request--> Idle
+//!                            \--101--> Tunnel
+//! ```
+
+#![forbid(unsafe_code)]
+
+use std::net::{IpAddr, SocketAddr};
+
+use shards::time::Nanos;
+use shards::wheel::TimerId;
+
+use super::cause::Cause;
+use super::id::RequestId;
+use crate::http1::{Body, Framing, Scan};
+use crate::runtime::ConnKey;
+
+/// Where a client's connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Between requests, or amid a head.
+    Head,
+    /// A request is being answered.
+    Exchange,
+    /// Bytes go both ways as they come.
+    Tunnel,
+    /// The last answer is on its way; what still comes is thrown away.
+    Closing,
+}
+
+/// Output of one connection: what is encoded and not yet handed over, and what is on its way.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    pub(super) bytes: Vec<u8>,
+    /// Bytes of the payload in flight.
+    pub(super) in_flight: usize,
+    /// Whether it is in the list of those with something to send.
+    pub(super) dirty: bool,
+}
+
+impl Output {
+    /// Bytes that the peer has not taken.
+    pub(super) fn pending(&self) -> usize {
+        self.bytes.len() + self.in_flight
+    }
+}
+
+/// A deadline, and the timer that looks at it no later. The timer is left alone when the
+/// deadline moves away, so that a steady stream of requests sets none.
+#[derive(Debug, Default)]
+pub(super) struct Alarm {
+    pub(super) deadline: Nanos,
+    pub(super) armed: Option<(TimerId, Nanos)>,
+}
+
+/// A client's connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) key: ConnKey,
+    pub(super) listener: u16,
+    pub(super) ip: IpAddr,
+    pub(super) stage: Stage,
+    /// Received and not used: part of a head, or of what follows the request at hand.
+    pub(super) input: Vec<u8>,
+    pub(super) scan: Scan,
+    pub(super) out: Output,
+    pub(super) alarm: Alarm,
+    /// The request at hand, while `stage` is `Exchange` or `Tunnel`.
+    pub(super) exchange: Option<Box<Exchange>>,
+    /// Whether receiving is stopped.
+    pub(super) paused: bool,
+    /// Whether the client will send no more.
+    pub(super) ended: bool,
+    /// Whether our side is finished and the client's end is awaited.
+    pub(super) lingering: bool,
+    /// Whether `input` is to be looked at in this turn.
+    pub(super) waiting: bool,
+}
+
+/// One request and its answer.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) id: RequestId,
+    pub(super) started: Nanos,
+    /// Who answers it.
+    pub(super) upstream: Option<ConnKey>,
+    /// Where it went, for a second try and for the records.
+    pub(super) endpoint: Option<Target>,
+    pub(super) head: Head,
+    /// What is still to come of the request.
+    pub(super) request: Body,
+    /// Bytes of the request's content so far.
+    pub(super) request_bytes: u64,
+    /// The same when its speed was last looked at.
+    pub(super) request_bytes_then: u64,
+    /// The answer's status, once its head has come.
+    pub(super) status: u16,
+    /// Bytes of the answer's content so far.
+    pub(super) response_bytes: u64,
+    /// How the content is sent to the client.
+    pub(super) response: Framing,
+    /// When the answer's head came.
+    pub(super) answered: Option<Nanos>,
+    /// Why it is our own answer, or was broken off.
+    pub(super) cause: Option<Cause>,
+    pub(super) tries: u8,
+    /// The record's beginning, if there is an access log.
+    pub(super) record: Vec<u8>,
+    /// Fields that the limiter adds to the answer.
+    pub(super) extra: Vec<u8>,
+}
+
+/// What is remembered of a request's head.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    /// Whether the answer has no content whatever its head says.
+    pub(super) is_head: bool,
+    /// Whether a second one does what one does (RFC 9110 section 9.2.2).
+    pub(super) idempotent: bool,
+    /// Whether the client speaks HTTP/1.0.
+    pub(super) old: bool,
+    /// Whether the client wants another answer on this connection.
+    pub(super) keep_alive: bool,
+    /// Whether it wants to speak another protocol.
+    pub(super) upgrade: bool,
+    /// Whether it waits for a 100 before it sends the content.
+    pub(super) expects_continue: bool,
+}
+
+/// The endpoint of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) address: SocketAddr,
+    /// The endpoint's number on this node, the same in every generation.
+    pub(super) slot: u32,
+    /// Tells the backend's name from others, in every generation.
+    pub(super) backend: u64,
+}
+
+/// Where an upstream connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    Connecting,
+    Busy,
+    Idle,
+    Tunnel,
+}
+
+/// A connection to a server.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    pub(super) key: ConnKey,
+    pub(super) target: Target,
+    pub(super) state: Use,
+    /// Whose request it answers.
+    pub(super) client: Option<ConnKey>,
+    /// Answers whole so far.
+    pub(super) served: u64,
+    /// Whether any byte has come of the answer at hand.
+    pub(super) answering: bool,
+    /// The request at hand as it was sent, while it may have to be sent again.
+    pub(super) kept: Vec<u8>,
+    /// Part of an answer's head.
+    pub(super) input: Vec<u8>,
+    pub(super) scan: Scan,
+    /// What is still to come of the answer, once its head is there.
+    pub(super) response: Option<Body>,
+    /// Whether the server lets this connection live after the answer.
+    pub(super) keep_alive: bool,
+    pub(super) out: Output,
+    pub(super) alarm: Alarm,
+    pub(super) paused: bool,
+}
+
+/// Connections by their index.
+#[derive(Debug)]
+pub(super) struct Table<T>(Vec<Option<Box<T>>>);
+
+/// Has a key.
+pub(super) trait Keyed {
+    fn key(&self) -> ConnKey;
+}
+
+impl Keyed for Client {
+    fn key(&self) -> ConnKey {
+        self.key
+    }
+}
+
+impl Keyed for Upstream {
+    fn key(&self) -> ConnKey {
+        self.key
+    }
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Keyed> Table<T> {
+    #[inline]
+    pub(super) fn get(&mut self, key: ConnKey) -> Option<&mut T> {
+        self.0.get_mut(key.index as usize)?.as_deref_mut().filter(|conn| conn.key() == key)
+    }
+
+    #[inline]
+    pub(super) fn has(&self, key: ConnKey) -> bool {
+        let place = self.0.get(key.index as usize).and_then(Option::as_ref);
+        place.is_some_and(|conn| conn.key() == key)
+    }
+
+    pub(super) fn put(&mut self, conn: Box<T>) {
+        let index = conn.key().index as usize;
+        if self.0.len() <= index {
+            self.0.resize_with(index + 1, || None);
+        }
+        self.0[index] = Some(conn);
+    }
+
+    /// Takes it out; whoever does puts it back, unless it is gone.
+    #[inline]
+    pub(super) fn take(&mut self, key: ConnKey) -> Option<Box<T>> {
+        self.0.get_mut(key.index as usize)?.take_if(|conn| conn.key() == key)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().flatten().map(|conn| &**conn)
+    }
+}

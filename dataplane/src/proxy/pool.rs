@@ -1,0 +1,84 @@
+//! Idle connections to servers, and how many requests each server has under way.
+//!
+//! Owns the lists, by the endpoint's number on this node. The one that has been idle for the
+//! shortest time is used first: it is the least likely to be closed by its server, and the
+//! others reach their time-out.
+
+#![forbid(unsafe_code)]
+
+use crate::runtime::ConnKey;
+
+/// Idle connections kept for one endpoint.
+const KEPT: usize = 256;
+
+#[derive(Debug, Default)]
+struct Entry {
+    idle: Vec<ConnKey>,
+    under_way: u32,
+}
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    entries: Vec<Entry>,
+    idle: usize,
+}
+
+impl Pool {
+    fn entry(&mut self, slot: u32) -> &mut Entry {
+        let index = slot as usize;
+        if self.entries.len() <= index {
+            self.entries.resize_with(index + 1, Entry::default);
+        }
+        &mut self.entries[index]
+    }
+
+    /// Requests under way at an endpoint.
+    pub(super) fn load(&self, slot: u32) -> u32 {
+        self.entries.get(slot as usize).map_or(0, |entry| entry.under_way)
+    }
+
+    /// A request goes to an endpoint.
+    pub(super) fn begin(&mut self, slot: u32) {
+        self.entry(slot).under_way += 1;
+    }
+
+    /// A request at an endpoint has come to its end.
+    pub(super) fn end(&mut self, slot: u32) {
+        let entry = self.entry(slot);
+        debug_assert!(entry.under_way > 0, "what ends has begun");
+        entry.under_way = entry.under_way.saturating_sub(1);
+    }
+
+    /// An idle connection, which is no longer idle.
+    pub(super) fn take(&mut self, slot: u32) -> Option<ConnKey> {
+        let key = self.entries.get_mut(slot as usize)?.idle.pop()?;
+        self.idle -= 1;
+        Some(key)
+    }
+
+    /// A connection becomes idle; `false` when there are enough.
+    pub(super) fn put(&mut self, slot: u32, key: ConnKey) -> bool {
+        let entry = self.entry(slot);
+        if entry.idle.len() >= KEPT {
+            return false;
+        }
+        entry.idle.push(key);
+        self.idle += 1;
+        true
+    }
+
+    /// An idle connection has ended.
+    pub(super) fn forget(&mut self, slot: u32, key: ConnKey) {
+        let entry = self.entry(slot);
+        if let Some(at) = entry.idle.iter().rposition(|idle| *idle == key) {
+            entry.idle.remove(at);
+            self.idle -= 1;
+        }
+    }
+
+    /// All that are idle.
+    pub(super) fn idle(&self) -> usize {
+        self.idle
+    }
+}

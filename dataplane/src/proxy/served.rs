@@ -1,0 +1,85 @@
+//! What is served: one generation of the configuration with all that shards need beside it.
+//!
+//! Owns the numbers of endpoints, which stay the same from generation to generation so that
+//! connections and health outlive a change of the configuration. Made off the shards.
+
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use shards::balance::{Candidates, Health};
+use shards::config::{BackendView, EndpointId, PortId, Snapshot};
+use shards::time::Nanos;
+
+use super::pool::Pool;
+
+/// An endpoint of this generation.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    pub(super) address: SocketAddr,
+    /// Its number on this node.
+    pub(super) slot: u32,
+    pub(super) health: Arc<Health>,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Served {
+    pub(super) config: Snapshot,
+    /// What each of the node's listeners is in it; none for one that has no routes.
+    pub(super) ports: Vec<Option<PortId>>,
+    pub(super) endpoints: Vec<Endpoint>,
+}
+
+/// Who knows all endpoints that there have been; the control side has one.
+#[derive(Debug, Default)]
+pub struct Endpoints(HashMap<SocketAddr, (u32, Arc<Health>)>);
+
+impl Endpoints {
+    /// A generation to serve. `listeners` are the node's, by their port in the configuration;
+    /// the first is the default one.
+    pub fn serve(&mut self, config: Snapshot, listeners: &[Option<u16>]) -> Served {
+        let ports = listeners.iter().map(|number| config.port(*number)).collect();
+        let endpoints = (0..config.endpoints())
+            .map(|n| {
+                let address = config.endpoint(EndpointId(n));
+                let next = self.0.len() as u32;
+                let (slot, health) =
+                    self.0.entry(address).or_insert_with(|| (next, Arc::default()));
+                Endpoint { address, slot: *slot, health: health.clone() }
+            })
+            .collect();
+        Served { config, ports, endpoints }
+    }
+}
+
+/// The endpoints of a backend as the balancer sees them.
+pub(super) struct Members<'a> {
+    pub(super) backend: BackendView<'a>,
+    pub(super) served: &'a Served,
+    pub(super) pool: &'a Pool,
+    pub(super) now: Nanos,
+}
+
+impl<'a> Members<'a> {
+    pub(super) fn at(&self, n: usize) -> Option<&'a Endpoint> {
+        let endpoint = self.backend.endpoints().nth(n)?;
+        self.served.endpoints.get(endpoint.0 as usize)
+    }
+}
+
+impl Candidates for Members<'_> {
+    fn len(&self) -> usize {
+        self.backend.endpoints().len()
+    }
+
+    fn is_out(&self, n: usize) -> bool {
+        self.at(n).is_none_or(|endpoint| endpoint.health.is_out(self.now))
+    }
+
+    fn load(&self, n: usize) -> u32 {
+        self.at(n).map_or(0, |endpoint| self.pool.load(endpoint.slot))
+    }
+}
