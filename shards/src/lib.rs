@@ -5,6 +5,7 @@
 
 pub mod budget;
 pub mod command;
+pub mod config;
 pub mod glob;
 pub mod holds;
 pub mod ids;
@@ -13,6 +14,7 @@ pub mod operation;
 pub mod order;
 pub mod partition;
 pub mod reply;
+pub mod route;
 pub mod session;
 pub mod settings;
 pub mod slot;
