@@ -6,6 +6,7 @@
 pub mod balance;
 pub mod budget;
 pub mod command;
+pub mod config;
 pub mod glob;
 pub mod holds;
 pub mod ids;
@@ -14,6 +15,7 @@ pub mod operation;
 pub mod order;
 pub mod partition;
 pub mod reply;
+pub mod route;
 pub mod session;
 pub mod settings;
 pub mod slot;
