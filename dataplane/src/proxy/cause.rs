@@ -61,6 +61,7 @@ causes! {
     NoPath 404 "no_path": "No route of this host has this path.";
     NoMatch 404 "no_match": "The routes with this path want another method, header or query parameter.";
     NoConnect 501 "no_connect": "CONNECT is not supported.";
+    MaxForwards 501 "max_forwards": "Max-Forwards is 0, and the proxy itself answers neither OPTIONS nor TRACE.";
     Limited 429 "limited": "A rate limit has been reached; Retry-After says when to come again.";
     NoBucket 503 "no_bucket": "The rate limiter is full of buckets that are in use.";
     NoBackend 500 "no_backend": "The route names no service that exists, or gives all of them the weight 0.";

@@ -188,7 +188,6 @@ impl Proxy {
         mut upstream: Box<Upstream>,
         clean: bool,
     ) {
-        upstream.served += 1;
         self.pool.end(upstream.target.slot);
         upstream.client = None;
         upstream.response = None;

@@ -9,7 +9,7 @@
 const LONGEST: usize = 128;
 
 /// See the module's text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct RequestId(u128);
 
 impl RequestId {

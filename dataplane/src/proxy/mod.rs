@@ -52,7 +52,7 @@ use access::AccessLog;
 use buffers::Buffers;
 use date::Date;
 use id::Random;
-use peers::{Client, Stage, Table, Upstream};
+use peers::{Client, Exchange, Stage, Table, Upstream};
 use pool::Pool;
 
 /// Bytes that one side of an exchange may have sent and the other not taken: beyond it the
@@ -101,6 +101,9 @@ pub struct Proxy {
     /// The path that a request is routed by, where it is not as received.
     path: Vec<u8>,
     scratch: Vec<u8>,
+    /// Exchanges that are over; they serve again.
+    #[expect(clippy::vec_box, reason = "an exchange stays in the box that a client has it in")]
+    spare: Vec<Box<Exchange>>,
     stats: Arc<ProxyStats>,
     causes: Arc<CauseCounts>,
     log: AccessLog,
@@ -134,6 +137,7 @@ impl Proxy {
             date: Date::default(),
             path: Vec::new(),
             scratch: Vec::new(),
+            spare: Vec::new(),
             stats: setup.stats,
             causes: setup.causes,
             log: AccessLog::new(setup.log),

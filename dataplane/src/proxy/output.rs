@@ -72,6 +72,8 @@ impl Proxy {
         upstream.out.in_flight = 0;
         if !upstream.out.bytes.is_empty() {
             mark(&mut self.dirty, &mut upstream.out, key);
+        } else if std::mem::take(&mut upstream.finishing) {
+            driver.finish(key);
         }
         if upstream.out.pending() > CREDIT / 2 {
             return;

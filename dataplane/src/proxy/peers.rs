@@ -14,12 +14,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use shards::config::{BackendId, RuleId};
 use shards::time::Nanos;
 use shards::wheel::TimerId;
 
+use super::buffers::Buffers;
 use super::cause::Cause;
 use super::id::RequestId;
-use crate::http1::{Body, Framing, Scan};
+use crate::http1::{Body, Framing, Method, Refusal, Scan};
 use crate::runtime::ConnKey;
 
 /// Where a client's connection stands.
@@ -110,11 +112,84 @@ pub(super) struct Exchange {
     pub(super) answered: Option<Nanos>,
     /// Why it is our own answer, or was broken off.
     pub(super) cause: Option<Cause>,
+    /// What was wrong with the answer's head.
+    pub(super) refusal: Option<Refusal>,
     pub(super) tries: u8,
+    /// Whether it has been sent a second time.
+    pub(super) resent: bool,
+    /// Whether the client takes trailers.
+    pub(super) trailers: bool,
+    /// Whether the client's connection ends with the answer.
+    pub(super) close: bool,
+    /// When something last came or went.
+    pub(super) progress: Nanos,
+    /// How long it may not.
+    pub(super) patience: Nanos,
+    /// When all must be over.
+    pub(super) until: Nanos,
+    /// The client's own name for it, if that is kept.
+    pub(super) given: Vec<u8>,
     /// The record's beginning, if there is an access log.
     pub(super) record: Vec<u8>,
     /// Fields that the limiter adds to the answer.
     pub(super) extra: Vec<u8>,
+}
+
+impl Default for Exchange {
+    fn default() -> Self {
+        let head = Head {
+            is_head: false,
+            method: Method::Get,
+            idempotent: false,
+            old: false,
+            keep_alive: false,
+            upgrade: false,
+            expects_continue: false,
+        };
+        Self {
+            id: RequestId::default(),
+            started: Nanos(0),
+            upstream: None,
+            endpoint: None,
+            head,
+            request: Body::Length(0),
+            request_bytes: 0,
+            request_bytes_then: 0,
+            status: 0,
+            response_bytes: 0,
+            response: Framing::None,
+            answered: None,
+            cause: None,
+            refusal: None,
+            tries: 0,
+            resent: false,
+            trailers: false,
+            close: false,
+            progress: Nanos(0),
+            patience: Nanos(0),
+            until: Nanos(0),
+            given: Vec::new(),
+            record: Vec::new(),
+            extra: Vec::new(),
+        }
+    }
+}
+
+impl Exchange {
+    /// The client's own name for it.
+    pub(super) fn given_id(&self) -> Option<&[u8]> {
+        (!self.given.is_empty()).then_some(&self.given)
+    }
+
+    /// Makes it ready for the next request; keeps the memory of short texts.
+    pub(super) fn clear(&mut self, buffers: &mut Buffers) {
+        buffers.put(&mut self.record);
+        let (mut given, mut extra) =
+            (std::mem::take(&mut self.given), std::mem::take(&mut self.extra));
+        given.clear();
+        extra.clear();
+        *self = Self { given, extra, ..Self::default() };
+    }
 }
 
 /// What is remembered of a request's head.
@@ -122,6 +197,7 @@ pub(super) struct Exchange {
 pub(super) struct Head {
     /// Whether the answer has no content whatever its head says.
     pub(super) is_head: bool,
+    pub(super) method: Method,
     /// Whether a second one does what one does (RFC 9110 section 9.2.2).
     pub(super) idempotent: bool,
     /// Whether the client speaks HTTP/1.0.
@@ -140,8 +216,11 @@ pub(super) struct Target {
     pub(super) address: SocketAddr,
     /// The endpoint's number on this node, the same in every generation.
     pub(super) slot: u32,
-    /// Tells the backend's name from others, in every generation.
-    pub(super) backend: u64,
+    /// Its number in this generation, and what led to it.
+    pub(super) index: u32,
+    pub(super) generation: u64,
+    pub(super) rule: RuleId,
+    pub(super) backend: BackendId,
 }
 
 /// Where an upstream connection stands.
@@ -161,8 +240,6 @@ pub(super) struct Upstream {
     pub(super) state: Use,
     /// Whose request it answers.
     pub(super) client: Option<ConnKey>,
-    /// Answers whole so far.
-    pub(super) served: u64,
     /// Whether any byte has come of the answer at hand.
     pub(super) answering: bool,
     /// The request at hand as it was sent, while it may have to be sent again.
@@ -177,6 +254,8 @@ pub(super) struct Upstream {
     pub(super) out: Output,
     pub(super) alarm: Alarm,
     pub(super) paused: bool,
+    /// Whether the server is told, once it has taken all, that no more comes.
+    pub(super) finishing: bool,
 }
 
 /// Connections by their index.

@@ -4,6 +4,7 @@
 
 use shards::time::Nanos;
 
+use super::buffers::Buffers;
 use super::cause::Cause;
 use super::peers::{Client, Upstream};
 use super::{CREDIT, Proxy};
@@ -53,14 +54,14 @@ impl Proxy {
                         if chunked {
                             http1::write::last_chunk(&mut upstream.out.bytes, &rest[trailers]);
                         }
-                        keep(upstream, exchange.head.idempotent);
+                        keep(&mut self.buffers, upstream, exchange.head.idempotent);
                     }
                     break;
                 }
             }
             if exchange.request.is_done() && !chunked {
                 if let Some(upstream) = &mut upstream {
-                    keep(upstream, exchange.head.idempotent);
+                    keep(&mut self.buffers, upstream, exchange.head.idempotent);
                 }
                 break;
             }
@@ -177,9 +178,10 @@ fn put(out: &mut Vec<u8>, chunked: bool, data: &[u8]) {
 }
 
 /// Keeps a whole request as it is sent, in case the connection dies before an answer comes.
-pub(super) fn keep(upstream: &mut Upstream, idempotent: bool) {
+pub(super) fn keep(buffers: &mut Buffers, upstream: &mut Upstream, idempotent: bool) {
     let whole = upstream.out.in_flight == 0 && upstream.out.bytes.len() <= REPLAYED;
     if idempotent && whole && upstream.kept.is_empty() {
+        buffers.fill(&mut upstream.kept);
         upstream.kept.extend_from_slice(&upstream.out.bytes);
     }
 }

@@ -1,0 +1,183 @@
+//! How a request gets a connection to its server, and another one when that has failed.
+
+#![forbid(unsafe_code)]
+
+use super::Proxy;
+use super::cause::Cause;
+use super::peers::{Alarm, Client, Output, Target, Upstream, Use};
+use super::timers;
+use crate::http1::Scan;
+use crate::runtime::{ConnKey, Driver};
+
+/// Connections begun for one request before it is given up.
+const DIALS: u8 = 3;
+
+impl Proxy {
+    /// A connection to an endpoint for a client's request: an idle one, or one that is begun.
+    pub(super) fn attach<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        client: &mut Client,
+        target: Target,
+    ) -> Result<ConnKey, Cause> {
+        let key = match self.reuse(client.key, target) {
+            Some(key) => key,
+            None => self.dial(driver, client.key, target)?,
+        };
+        self.note_attached(client, target, key);
+        Ok(key)
+    }
+
+    fn note_attached(&mut self, client: &mut Client, target: Target, key: ConnKey) {
+        self.pool.begin(target.slot);
+        if let Some(exchange) = client.exchange.as_mut() {
+            exchange.upstream = Some(key);
+            exchange.endpoint = Some(target);
+            exchange.tries = exchange.tries.saturating_add(1);
+        }
+    }
+
+    fn reuse(&mut self, client: ConnKey, target: Target) -> Option<ConnKey> {
+        let key = self.pool.take(target.slot)?;
+        let upstream = self.upstreams.get(key)?;
+        debug_assert_eq!(upstream.state, Use::Idle, "the pool has idle ones only");
+        (upstream.state, upstream.client, upstream.target) = (Use::Busy, Some(client), target);
+        self.stats.reused.add(1);
+        Some(key)
+    }
+
+    fn dial<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        client: ConnKey,
+        target: Target,
+    ) -> Result<ConnKey, Cause> {
+        let key = driver.connect(target.address).map_err(|error| {
+            tracing::debug!(%error, address = %target.address, "a server cannot be called");
+            match error.raw_os_error() {
+                Some(libc::EMFILE | libc::ENFILE) => Cause::NoDescriptor,
+                _ => Cause::ConnectFailed,
+            }
+        })?;
+        self.stats.dialled.add(1);
+        self.stats.upstreams.set(self.stats.upstreams.get() + 1);
+        let mut upstream = Box::new(Upstream {
+            key,
+            target,
+            state: Use::Connecting,
+            client: Some(client),
+            answering: false,
+            kept: Vec::new(),
+            input: Vec::new(),
+            scan: Scan::default(),
+            response: None,
+            keep_alive: false,
+            out: Output::default(),
+            alarm: Alarm::default(),
+            paused: false,
+            finishing: false,
+        });
+        self.alarm_upstream(&mut upstream, timers::CONNECT);
+        self.upstreams.put(upstream);
+        Ok(key)
+    }
+
+    /// A server could not be reached. Nothing of the request has been sent, so that it can go
+    /// to another one, whatever it is.
+    pub(super) fn connect_failed<D: Driver>(&mut self, driver: &mut D, key: ConnKey, cause: Cause) {
+        let Some(mut upstream) = self.upstreams.take(key) else { return };
+        self.endpoint_failed(upstream.target);
+        let bytes = std::mem::take(&mut upstream.out.bytes);
+        let kept = std::mem::take(&mut upstream.kept);
+        let (failed, client) = (upstream.target, upstream.client);
+        self.drop_upstream(driver, upstream);
+        let Some(mut client) = client.and_then(|key| self.clients.take(key)) else { return };
+        if let Some(exchange) = client.exchange.as_mut() {
+            exchange.upstream = None;
+        }
+        let tries = client.exchange.as_ref().map_or(0, |exchange| exchange.tries);
+        let next = self.choose_again(failed).filter(|_| tries < DIALS);
+        let begun = next.map(|next| (self.attach(driver, &mut client, next), next));
+        match begun {
+            Some((Ok(key), _)) => {
+                self.stats.retries_connect.add(1);
+                self.give(key, bytes, kept);
+            }
+            Some((Err(cause), _)) => self.abandon(driver, &mut client, cause),
+            None => self.abandon(driver, &mut client, cause),
+        }
+        self.clients.put(client);
+    }
+
+    /// A connection died before a byte of the answer came. What is idempotent and was kept
+    /// whole is sent once more, over a fresh connection; whether that went well.
+    pub(super) fn send_again<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        upstream: &mut Upstream,
+        client: &mut Client,
+    ) -> bool {
+        let Some(exchange) = client.exchange.as_mut() else { return false };
+        if upstream.kept.is_empty() || exchange.resent {
+            return false;
+        }
+        exchange.resent = true;
+        exchange.upstream = None;
+        let target = upstream.target;
+        let Ok(key) = self.dial(driver, client.key, target) else { return false };
+        self.note_attached(client, target, key);
+        self.stats.retries_reused.add(1);
+        let kept = std::mem::take(&mut upstream.kept);
+        let mut bytes = self.buffers.take();
+        bytes.extend_from_slice(&kept);
+        self.give(key, bytes, kept);
+        self.alarm_exchange(client);
+        true
+    }
+
+    /// Bytes of a request for its next connection.
+    fn give(&mut self, key: ConnKey, bytes: Vec<u8>, kept: Vec<u8>) {
+        let Some(upstream) = self.upstreams.get(key) else { return };
+        upstream.out.bytes = bytes;
+        upstream.kept = kept;
+        Self::make_dirty_upstream(&mut self.dirty, upstream);
+    }
+
+    /// Another endpoint for a request that one could not take. A generation that has come
+    /// meanwhile may have other numbers: then the same address is tried once more.
+    fn choose_again(&mut self, failed: Target) -> Option<Target> {
+        if self.served.get().config.generation() != failed.generation {
+            return Some(failed);
+        }
+        let next = self.choose(failed.rule, failed.backend, Some(failed.slot))?;
+        (next.slot != failed.slot).then_some(next)
+    }
+
+    /// An endpoint has failed; enough of that, and it gets no requests for a while.
+    pub(super) fn endpoint_failed(&mut self, target: Target) {
+        let now = self.now.mono;
+        if let Some(endpoint) = self.endpoint(target)
+            && endpoint.health.failed(now)
+        {
+            tracing::warn!(
+                address = %target.address,
+                "an endpoint has failed {} times in a row and gets no requests for a while",
+                shards::balance::FAILURES
+            );
+            self.stats.ejections.add(1);
+        }
+    }
+
+    /// An endpoint has answered.
+    pub(super) fn endpoint_succeeded(&mut self, target: Target) {
+        if let Some(endpoint) = self.endpoint(target) {
+            endpoint.health.succeeded();
+        }
+    }
+
+    fn endpoint(&self, target: Target) -> Option<&super::served::Endpoint> {
+        let served = self.served.get();
+        let endpoint = served.endpoints.get(target.index as usize)?;
+        (endpoint.slot == target.slot).then_some(endpoint)
+    }
+}

@@ -1,0 +1,239 @@
+//! A request whose head is whole: where it goes, or why it goes nowhere.
+
+#![forbid(unsafe_code)]
+
+use shards::balance::{self, Policy};
+use shards::config::{BackendId, Balance, RuleId, Timeouts};
+use shards::route::{self, Headers, NoRoute};
+use shards::time::Nanos;
+
+use super::access;
+use super::cause::Cause;
+use super::clients::Source;
+use super::id;
+use super::peers::{Client, Exchange, Head, Stage, Target};
+use super::pump::FOR_EVER;
+use super::served::Members;
+use super::Proxy;
+use crate::http1::{self, Body, Fields, Framing, Known, Method, RequestHead, Version};
+use crate::runtime::Driver;
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    pub(super) target: Target,
+    pub(super) timeouts: Timeouts,
+    /// Whether the path to forward is the one in `Proxy::path`.
+    rewritten: bool,
+}
+
+/// The fields of a head, for the matcher.
+struct Received<'a> {
+    bytes: &'a [u8],
+    fields: &'a Fields,
+}
+
+impl Headers for Received<'_> {
+    fn get(&self, name: &[u8]) -> Option<&[u8]> {
+        self.fields.named(self.bytes, name).next().map(|span| span.of(self.bytes))
+    }
+}
+
+impl Proxy {
+    /// A request has come: finds out where it goes, and writes it there or answers it.
+    pub(super) fn begin<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        client: &mut Client,
+        source: &Source,
+        at: usize,
+        head: &RequestHead,
+    ) {
+        let bytes = &source.bytes(driver)[at..];
+        self.stats.requests.add(1);
+        client.stage = Stage::Exchange;
+        client.exchange = Some(self.open(client, bytes, head));
+        let plan = match self.plan(client, bytes, head) {
+            Ok(plan) => plan,
+            Err(cause) => return self.answer(client, cause),
+        };
+        if let Some(exchange) = client.exchange.as_mut() {
+            let span = plan.timeouts.request.filter(|span| *span != Nanos(0));
+            exchange.until = self.now.mono.after(span.unwrap_or(FOR_EVER));
+            exchange.patience = Self::patience(plan.timeouts.backend);
+        }
+        let upstream = match self.attach(driver, client, plan.target) {
+            Ok(upstream) => upstream,
+            Err(cause) => return self.answer(client, cause),
+        };
+        let bytes = &source.bytes(driver)[at..];
+        self.write_request(client, upstream, bytes, head, &plan);
+        self.alarm_exchange(client);
+    }
+
+    /// What is remembered of a request.
+    fn open(&mut self, client: &Client, bytes: &[u8], head: &RequestHead) -> Box<Exchange> {
+        let mut exchange = self.spare.pop().unwrap_or_default();
+        let now = self.now.mono;
+        exchange.id = self.random.id();
+        (exchange.started, exchange.progress, exchange.until) = (now, now, now.after(FOR_EVER));
+        let own = self.fields.all(Known::XRequestId).next().map(|span| span.of(bytes));
+        exchange.given.extend_from_slice(own.filter(|own| id::is_kept(own)).unwrap_or_default());
+        exchange.head = Head {
+            is_head: head.method == Method::Head,
+            method: head.method,
+            idempotent: is_idempotent(head.method),
+            old: head.version == Version::Http10,
+            keep_alive: head.keep_alive,
+            upgrade: head.upgrade.is_some_and(|upgrade| may_upgrade(upgrade.of(bytes))),
+            expects_continue: head.expects_continue,
+        };
+        exchange.trailers = head.accepts_trailers;
+        exchange.close = !head.keep_alive;
+        exchange.request = Body::new(head.body, &self.limits);
+        if self.log.is_on() {
+            self.buffers.fill(&mut exchange.record);
+            let mut line = std::mem::take(&mut exchange.record);
+            let text = exchange.id.text();
+            let agent = self.fields.named(bytes, b"user-agent").next();
+            let asked = access::Asked {
+                wall_us: self.now.wall_us,
+                id: exchange.given_id().unwrap_or(&text),
+                client: client.ip,
+                method: head.name.of(bytes),
+                host: head.authority.of(bytes),
+                path: head.target.whole(bytes),
+                old: exchange.head.old,
+                agent: agent.map_or(b"", |agent| agent.of(bytes)),
+            };
+            access::begin(&mut line, &asked);
+            exchange.record = line;
+        }
+        exchange
+    }
+
+    /// Where a request goes.
+    fn plan(
+        &mut self,
+        client: &Client,
+        bytes: &[u8],
+        head: &RequestHead,
+    ) -> Result<Plan, Cause> {
+        if head.method == Method::Connect {
+            return Err(Cause::NoConnect);
+        }
+        if head.max_forwards == Some(0) {
+            return Err(Cause::MaxForwards);
+        }
+        let received = head.target.path(bytes);
+        let path = http1::path::routable(received, &mut self.path).map_err(Cause::Malformed)?;
+        let rewritten = path.as_ptr() != received.as_ptr();
+        let served = self.served.get();
+        let port = served.ports.get(usize::from(client.listener)).copied().flatten();
+        let port = port.ok_or(Cause::NotConfigured)?;
+        let request = route::Request {
+            host: head.host.of(bytes),
+            path,
+            query: head.target.query.map_or(b"", |query| query.of(bytes)),
+            method: head.name.of(bytes),
+        };
+        let fields = Received { bytes, fields: &self.fields };
+        let rule = route::find(&served.config, port, &request, &fields).map_err(no_route)?;
+        let random = self.random.next();
+        let backend = route::pick(&served.config, rule, random).map_err(|_| Cause::NoBackend)?;
+        let timeouts = served.config.rule(rule).timeouts();
+        let target = self.choose(rule, backend, None).ok_or(Cause::NoEndpoint)?;
+        Ok(Plan { target, timeouts, rewritten })
+    }
+
+    /// An endpoint of a backend; not this one, if there is another.
+    pub(super) fn choose(
+        &mut self,
+        rule: RuleId,
+        backend: BackendId,
+        not: Option<u32>,
+    ) -> Option<Target> {
+        let served = self.served.get();
+        let view = served.config.backend(backend);
+        let members =
+            Members { backend: view, served, pool: &self.pool, now: self.now.mono };
+        let policy = match view.balance() {
+            Balance::LeastRequest => Policy::LeastRequest,
+            Balance::RoundRobin => Policy::RoundRobin,
+        };
+        let index = backend.0 as usize;
+        if self.turns.len() <= index {
+            self.turns.resize(index + 1, 0);
+        }
+        let turn = self.turns[index];
+        self.turns[index] = turn.wrapping_add(1);
+        let mut places = view.endpoints();
+        let not = not.and_then(|slot| {
+            places.position(|place| served.endpoints[place.0 as usize].slot == slot)
+        });
+        let random = self.random.next();
+        let chosen = balance::choose(policy, &members, turn, random, not)?;
+        let endpoint = members.at(chosen)?;
+        Some(Target {
+            address: endpoint.address,
+            slot: endpoint.slot,
+            index: view.endpoints().nth(chosen)?.0,
+            generation: served.config.generation(),
+            rule,
+            backend,
+        })
+    }
+
+    /// Writes a request's head to a server's connection.
+    fn write_request(
+        &mut self,
+        client: &mut Client,
+        upstream: crate::runtime::ConnKey,
+        bytes: &[u8],
+        head: &RequestHead,
+        plan: &Plan,
+    ) {
+        let Some(upstream) = self.upstreams.get(upstream) else { return };
+        let Some(exchange) = client.exchange.as_mut() else { return };
+        let text = exchange.id.text();
+        let forward = http1::write::Forward {
+            path: if plan.rewritten { &self.path } else { head.target.path(bytes) },
+            authority: None,
+            client: client.ip,
+            scheme: http1::write::Scheme::Http,
+            trusted: false,
+            request_id: exchange.given_id().unwrap_or(&text),
+            upgrade: exchange.head.upgrade,
+            extra: b"",
+        };
+        self.buffers.fill(&mut upstream.out.bytes);
+        http1::write::request(&mut upstream.out.bytes, bytes, head, &self.fields, &forward);
+        if head.body == Framing::None {
+            super::pump::keep(&mut self.buffers, upstream, exchange.head.idempotent);
+        }
+        Self::make_dirty_upstream(&mut self.dirty, upstream);
+    }
+}
+
+fn no_route(why: NoRoute) -> Cause {
+    match why {
+        NoRoute::Host => Cause::NoHost,
+        NoRoute::Path => Cause::NoPath,
+        NoRoute::Match => Cause::NoMatch,
+    }
+}
+
+/// RFC 9110 section 9.2.2.
+fn is_idempotent(method: Method) -> bool {
+    matches!(
+        method,
+        Method::Get | Method::Head | Method::Put | Method::Delete | Method::Options | Method::Trace
+    )
+}
+
+/// Whether an offer to speak another protocol is passed on: all but h2c, which would carry
+/// requests past all routes.
+fn may_upgrade(offered: &[u8]) -> bool {
+    let mut names = offered.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    !names.any(|name| name.eq_ignore_ascii_case(b"h2c"))
+}

@@ -1,0 +1,325 @@
+//! What comes from servers: heads are read, contents passed on, ends noticed.
+
+#![forbid(unsafe_code)]
+
+use super::cause::Cause;
+use super::clients::Source;
+use super::peers::{Client, Stage, Upstream, Use};
+use super::{CREDIT, Proxy, timers};
+use crate::http1::{self, Asked, Body, Framing, Known, ResponseHead, Version};
+use crate::runtime::{ConnKey, Driver, Event, Loan};
+
+/// How far an answer has come.
+enum Progress {
+    /// More has to come.
+    More,
+    /// It is whole.
+    Whole,
+    /// It is none.
+    Bad(Cause),
+}
+
+impl Proxy {
+    pub(super) fn server_event<D: Driver>(&mut self, driver: &mut D, event: Event) {
+        match event {
+            Event::Connected(key) => {
+                if let Some(upstream) = self.upstreams.get(key) {
+                    upstream.state = Use::Busy;
+                    upstream.alarm.deadline = super::pump::FOR_EVER;
+                    Self::make_dirty_upstream(&mut self.dirty, upstream);
+                }
+            }
+            Event::Received(key, loan) => self.server_received(driver, key, loan),
+            Event::Ended(key) => self.server_ended(driver, key, Cause::UpstreamClosed),
+            Event::Failed(key, _) => match self.upstreams.get(key).map(|up| up.state) {
+                Some(Use::Connecting) => self.connect_failed(driver, key, Cause::ConnectFailed),
+                Some(_) => self.server_ended(driver, key, Cause::UpstreamReset),
+                None => {}
+            },
+            Event::Sent(key, payload) => self.sent_to_server(driver, key, payload),
+            _ => {}
+        }
+    }
+
+    fn server_received<D: Driver>(&mut self, driver: &mut D, key: ConnKey, loan: Loan) {
+        let Some(mut upstream) = self.upstreams.take(key) else { return };
+        let bytes = driver.bytes(loan);
+        self.stats.upstream_bytes.add(bytes.len() as u64);
+        let Some(mut client) = upstream.client.and_then(|client| self.clients.take(client)) else {
+            // Nobody has asked for anything: whose answer would it be?
+            self.stats.unsolicited.add(1);
+            self.upstreams.put(upstream);
+            return self.close_idle(driver, key);
+        };
+        if upstream.state == Use::Tunnel {
+            self.tunnel_down(&mut client, bytes);
+            self.hold_back(driver, &mut upstream, &client);
+            self.clients.put(client);
+            return self.upstreams.put(upstream);
+        }
+        let source = if upstream.input.is_empty() {
+            Source::Loan(loan)
+        } else {
+            upstream.input.extend_from_slice(bytes);
+            Source::Kept(std::mem::take(&mut upstream.input))
+        };
+        self.answer_came(driver, upstream, client, source);
+    }
+
+    /// Goes through bytes of an answer.
+    fn answer_came<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        mut upstream: Box<Upstream>,
+        mut client: Box<Client>,
+        source: Source,
+    ) {
+        let bytes = source.bytes(driver);
+        let mut at = 0;
+        let progress = loop {
+            match self.answer_piece(&mut upstream, &mut client, &bytes[at..]) {
+                Ok((took, true)) => {
+                    at += took;
+                    break Progress::Whole;
+                }
+                Ok((0, false)) => break Progress::More,
+                Ok((took, false)) => at += took,
+                Err(cause) => break Progress::Bad(cause),
+            }
+            if upstream.state == Use::Tunnel {
+                self.tunnel_down(&mut client, &bytes[at..]);
+                at = bytes.len();
+                break Progress::More;
+            }
+        };
+        let all = at == bytes.len();
+        match progress {
+            Progress::More if !all => {
+                self.buffers.fill(&mut upstream.input);
+                upstream.input.clear();
+                let rest = &source.bytes(driver)[at..];
+                upstream.input.extend_from_slice(rest);
+            }
+            _ => {}
+        }
+        if let Source::Kept(mut kept) = source {
+            self.buffers.put(&mut kept);
+        }
+        self.make_dirty_client(&mut client);
+        match progress {
+            Progress::More => {
+                self.hold_back(driver, &mut upstream, &client);
+                self.upstreams.put(upstream);
+            }
+            Progress::Whole => self.answered(driver, upstream, &mut client, all),
+            Progress::Bad(cause) => {
+                self.endpoint_failed(upstream.target);
+                self.upstreams.put(upstream);
+                self.abandon(driver, &mut client, cause);
+            }
+        }
+        self.clients.put(client);
+    }
+
+    /// The next piece of an answer: how many bytes it took, and whether that was the last.
+    fn answer_piece(
+        &mut self,
+        upstream: &mut Upstream,
+        client: &mut Client,
+        bytes: &[u8],
+    ) -> Result<(usize, bool), Cause> {
+        if let Some(body) = &upstream.response {
+            if bytes.is_empty() && !body.is_done() {
+                return Ok((0, false));
+            }
+            return self.pump_answer(upstream, client, bytes);
+        }
+        if bytes.is_empty() {
+            return Ok((0, false));
+        }
+        let Some(exchange) = client.exchange.as_mut() else { return Err(Cause::BadResponse) };
+        let asked = Asked { method: exchange.head.method, upgrade: exchange.head.upgrade };
+        let (scan, fields) = (&mut upstream.scan, &mut self.fields);
+        let head = match http1::response(bytes, scan, &self.limits, fields, asked) {
+            Ok(Some(head)) => head,
+            Ok(None) => {
+                upstream.answering = true;
+                return Ok((0, false));
+            }
+            Err(refusal) => {
+                exchange.refusal = Some(refusal);
+                return Err(Cause::BadResponse);
+            }
+        };
+        self.head_came(upstream, client, bytes, &head);
+        Ok((head.len, false))
+    }
+
+    /// The head of an answer goes on to the client.
+    fn head_came(
+        &mut self,
+        upstream: &mut Upstream,
+        client: &mut Client,
+        bytes: &[u8],
+        head: &ResponseHead,
+    ) {
+        upstream.answering = true;
+        self.buffers.put(&mut upstream.kept);
+        let Some(exchange) = client.exchange.as_mut() else { return };
+        exchange.progress = self.now.mono;
+        let version = if exchange.head.old { Version::Http10 } else { Version::Http11 };
+        if head.is_interim() {
+            self.stats.answered_1xx.add(1);
+            if exchange.head.old {
+                return; // RFC 9110 section 15.2
+            }
+        } else {
+            exchange.answered = Some(self.now.mono);
+            exchange.status = head.status;
+            exchange.close |= self.draining || client.ended;
+            upstream.keep_alive = head.keep_alive;
+            upstream.response = Some(Body::new(head.body, &self.limits));
+        }
+        self.scratch.clear();
+        if !head.is_interim() {
+            self.scratch.extend_from_slice(&exchange.extra);
+            if head.status != 101 && !self.fields.has(Known::Date) {
+                // RFC 9110 section 6.6.1: who forwards may add what is missing.
+                self.scratch.extend_from_slice(b"Date: ");
+                self.scratch.extend_from_slice(self.date.at(self.now.unix_seconds()));
+                self.scratch.extend_from_slice(b"\r\n");
+            }
+        }
+        let back = http1::write::Back {
+            version,
+            keep_alive: !exchange.close,
+            extra: &self.scratch,
+        };
+        self.buffers.fill(&mut client.out.bytes);
+        let sent =
+            http1::write::response(&mut client.out.bytes, bytes, head, &self.fields, &back);
+        self.scratch.clear();
+        if head.is_interim() {
+            return;
+        }
+        exchange.response = sent.body;
+        exchange.close |= !sent.keep_alive;
+        if head.status == 101 {
+            self.stats.tunnels.add(1);
+            (client.stage, upstream.state) = (Stage::Tunnel, Use::Tunnel);
+            self.alarm_client(client, timers::TUNNEL);
+        } else {
+            self.alarm_exchange(client);
+        }
+    }
+
+    /// An answer is whole.
+    fn answered<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        upstream: Box<Upstream>,
+        client: &mut Client,
+        all: bool,
+    ) {
+        let whole = client.exchange.as_ref().is_some_and(|e| e.request.is_done());
+        let status = client.exchange.as_ref().map_or(0, |e| e.status);
+        if let Some(exchange) = client.exchange.as_mut() {
+            exchange.upstream = None;
+        }
+        if matches!(status, 502..=504) {
+            self.endpoint_failed(upstream.target);
+        } else {
+            self.endpoint_succeeded(upstream.target);
+        }
+        if !all {
+            self.stats.unsolicited.add(1);
+        }
+        self.release(driver, upstream, whole && all);
+        self.finish_client(client);
+        self.resume_client(driver, client);
+    }
+
+    /// Stops a server that sends faster than its client takes.
+    fn hold_back<D: Driver>(&mut self, driver: &mut D, upstream: &mut Upstream, client: &Client) {
+        if client.out.pending() > CREDIT && !upstream.paused {
+            upstream.paused = true;
+            self.stats.upstream_pauses.add(1);
+            driver.pause(upstream.key);
+        }
+    }
+
+    /// A server's connection has ended, in order or not.
+    fn server_ended<D: Driver>(&mut self, driver: &mut D, key: ConnKey, why: Cause) {
+        let Some(mut upstream) = self.upstreams.take(key) else { return };
+        let Some(mut client) = upstream.client.and_then(|client| self.clients.take(client)) else {
+            self.upstreams.put(upstream);
+            return self.close_idle(driver, key);
+        };
+        let closed = why == Cause::UpstreamClosed;
+        match (&upstream.response, upstream.state) {
+            (_, Use::Tunnel) => {
+                self.upstreams.put(upstream);
+                self.detach(driver, &mut client);
+                self.finish_client(&mut client);
+            }
+            (Some(body), _) if closed && body.may_end() => {
+                self.end_of_content(&mut client);
+                upstream.keep_alive = false;
+                self.answered(driver, upstream, &mut client, true);
+            }
+            (Some(_), _) => {
+                self.endpoint_failed(upstream.target);
+                self.upstreams.put(upstream);
+                self.truncated(driver, client);
+                return;
+            }
+            (None, _) => {
+                self.endpoint_failed(upstream.target);
+                let again = !upstream.answering && self.send_again(driver, &mut upstream, &mut client);
+                if again {
+                    self.drop_upstream(driver, upstream);
+                } else {
+                    self.upstreams.put(upstream);
+                    self.abandon(driver, &mut client, why);
+                }
+            }
+        }
+        self.clients.put(client);
+    }
+
+    /// A content that ends with its connection is whole; in chunks, it needs the last one.
+    fn end_of_content(&mut self, client: &mut Client) {
+        let Some(exchange) = client.exchange.as_ref() else { return };
+        if exchange.response == Framing::Chunked {
+            self.buffers.fill(&mut client.out.bytes);
+            http1::write::last_chunk(&mut client.out.bytes, &[]);
+        }
+        self.make_dirty_client(client);
+    }
+
+    /// An answer broke off: the client must not take it for whole.
+    fn truncated<D: Driver>(&mut self, driver: &mut D, mut client: Box<Client>) {
+        let by_close =
+            client.exchange.as_ref().is_some_and(|e| e.response == Framing::UntilClose);
+        if by_close {
+            // Only a reset can tell it.
+            self.note_cause(&mut client, Cause::Truncated);
+            return self.drop_client(driver, client);
+        }
+        self.abandon(driver, &mut client, Cause::Truncated);
+        self.clients.put(client);
+    }
+
+    /// A client of a tunnel will send no more.
+    pub(super) fn tunnel_ended<D: Driver>(&mut self, driver: &mut D, client: &mut Client) {
+        let key = Self::upstream_of(client);
+        if let Some(upstream) = key.and_then(|key| self.upstreams.get(key)) {
+            if upstream.out.pending() == 0 {
+                driver.finish(upstream.key);
+            } else {
+                upstream.finishing = true;
+            }
+        }
+        self.alarm_client(client, timers::HEAD);
+    }
+}
