@@ -2,6 +2,7 @@
 
 pub mod bridge;
 pub mod cache_server;
+pub mod http1;
 pub mod mesh;
 pub mod net;
 pub mod publish;
