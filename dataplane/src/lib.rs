@@ -5,6 +5,7 @@ pub mod cache_server;
 pub mod http1;
 pub mod mesh;
 pub mod net;
+pub mod proxy;
 pub mod publish;
 pub mod resp;
 pub mod runtime;

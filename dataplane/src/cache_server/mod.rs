@@ -42,7 +42,6 @@ use shards::budget::Budget;
 use shards::command::{NodeFacts, Shard};
 use shards::ids::{ClientId, DbId};
 use shards::partition::Partition;
-use shards::session::Face;
 use shards::settings::Settings;
 use shards::store::{BlobSource, NextTick};
 use shards::time::{Nanos, Now};

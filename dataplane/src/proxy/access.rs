@@ -1,8 +1,8 @@
 //! The access log: one JSON line a request.
 //!
 //! Owns the form of a line and the batch that a shard collects lines in. The lines leave for
-//! the thread that writes them once a turn at most, and only when enough have come together or
-//! the shard has nothing else to do; a batch that finds no room there is dropped and its lines
+//! the thread that writes them when enough have come together, or after a tenth of a second; a
+//! batch that finds no room there is dropped and its lines
 //! are counted.
 //!
 //! ```text
@@ -15,8 +15,12 @@
 
 use std::io::Write;
 
+use shards::time::Nanos;
+
 /// Bytes of lines after which a batch leaves.
 const BATCH_BYTES: usize = 32 << 10;
+/// How long a line waits for others at the most.
+const OLDEST: Nanos = Nanos(100_000_000);
 /// Longest text of a request that a line holds; what is longer is cut and ends in `...`.
 const LONGEST_TEXT: usize = 1_024;
 
@@ -46,11 +50,13 @@ pub trait Sink: Send {
 pub(super) struct AccessLog {
     sink: Option<Box<dyn Sink>>,
     lines: Lines,
+    /// When the first of them came.
+    since: Nanos,
 }
 
 impl AccessLog {
     pub(super) fn new(sink: Option<Box<dyn Sink>>) -> Self {
-        Self { sink, lines: Lines::default() }
+        Self { sink, lines: Lines::default(), since: Nanos(0) }
     }
 
     /// Whether anybody reads it.
@@ -60,15 +66,17 @@ impl AccessLog {
     }
 
     /// Adds a line, which [`begin`] has begun and [`finish`] has finished.
-    pub(super) fn add(&mut self, line: &[u8]) {
+    pub(super) fn add(&mut self, line: &[u8], now: Nanos) {
+        if self.lines.count == 0 {
+            self.since = now;
+        }
         self.lines.bytes.extend_from_slice(line);
         self.lines.count += 1;
     }
 
-    /// Lets a batch leave when it is full, or `now` whatever it holds. Says how many lines
-    /// were lost.
-    pub(super) fn pass_on(&mut self, now: bool) -> u64 {
-        let due = if now { !self.lines.bytes.is_empty() } else { self.is_full() };
+    /// Lets a batch leave when it is full or old. Says how many lines were lost.
+    pub(super) fn pass_on(&mut self, now: Nanos) -> u64 {
+        let due = self.lines.bytes.len() >= BATCH_BYTES || self.due().is_some_and(|at| at <= now);
         let Some(sink) = self.sink.as_mut().filter(|_| due) else { return 0 };
         let bytes = sink.spare().unwrap_or_else(|| Vec::with_capacity(2 * BATCH_BYTES));
         let batch = std::mem::replace(&mut self.lines, Lines { bytes, count: 0 });
@@ -82,13 +90,9 @@ impl AccessLog {
         }
     }
 
-    /// Whether lines wait that have not left.
-    pub(super) fn has_lines(&self) -> bool {
-        self.lines.count > 0
-    }
-
-    fn is_full(&self) -> bool {
-        self.lines.bytes.len() >= BATCH_BYTES
+    /// When the lines at hand leave at the latest.
+    pub(super) fn due(&self) -> Option<Nanos> {
+        (self.lines.count > 0).then(|| self.since.after(OLDEST))
     }
 }
 

@@ -122,7 +122,6 @@ impl Proxy {
             return false;
         }
         exchange.resent = true;
-        exchange.upstream = None;
         let target = upstream.target;
         let Ok(key) = self.dial(driver, client.key, target) else { return false };
         self.note_attached(client, target, key);

@@ -11,17 +11,19 @@ use super::access;
 use super::cause::Cause;
 use super::clients::Source;
 use super::id;
-use super::peers::{Client, Exchange, Head, Stage, Target};
+use super::peers::{self, Client, Exchange, Head, Stage};
 use super::pump::FOR_EVER;
 use super::served::Members;
 use super::Proxy;
-use crate::http1::{self, Body, Fields, Framing, Known, Method, RequestHead, Version};
+use crate::http1::{
+    self, Body, Fields, Framing, Known, Method, RequestHead, Target, Version,
+};
 use crate::runtime::Driver;
 
 /// Where a request goes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
-    pub(super) target: Target,
+    pub(super) target: peers::Target,
     pub(super) timeouts: Timeouts,
     /// Whether the path to forward is the one in `Proxy::path`.
     rewritten: bool,
@@ -84,7 +86,6 @@ impl Proxy {
             method: head.method,
             idempotent: is_idempotent(head.method),
             old: head.version == Version::Http10,
-            keep_alive: head.keep_alive,
             upgrade: head.upgrade.is_some_and(|upgrade| may_upgrade(upgrade.of(bytes))),
             expects_continue: head.expects_continue,
         };
@@ -102,7 +103,7 @@ impl Proxy {
                 client: client.ip,
                 method: head.name.of(bytes),
                 host: head.authority.of(bytes),
-                path: head.target.whole(bytes),
+                path: whole(&head.target, bytes),
                 old: exchange.head.old,
                 agent: agent.map_or(b"", |agent| agent.of(bytes)),
             };
@@ -152,7 +153,7 @@ impl Proxy {
         rule: RuleId,
         backend: BackendId,
         not: Option<u32>,
-    ) -> Option<Target> {
+    ) -> Option<peers::Target> {
         let served = self.served.get();
         let view = served.config.backend(backend);
         let members =
@@ -174,7 +175,7 @@ impl Proxy {
         let random = self.random.next();
         let chosen = balance::choose(policy, &members, turn, random, not)?;
         let endpoint = members.at(chosen)?;
-        Some(Target {
+        Some(peers::Target {
             address: endpoint.address,
             slot: endpoint.slot,
             index: view.endpoints().nth(chosen)?.0,
@@ -220,6 +221,16 @@ fn no_route(why: NoRoute) -> Cause {
         NoRoute::Host => Cause::NoHost,
         NoRoute::Path => Cause::NoPath,
         NoRoute::Match => Cause::NoMatch,
+    }
+}
+
+/// Path and query as received.
+fn whole<'a>(target: &Target, bytes: &'a [u8]) -> &'a [u8] {
+    match target.query {
+        Some(query) if !target.path.is_empty() => {
+            &bytes[target.path.start as usize..(query.start + query.len) as usize]
+        }
+        _ => target.path(bytes),
     }
 }
 

@@ -98,7 +98,6 @@ impl Proxy {
             client.waiting = false;
             if client.stage == Stage::Head {
                 self.feed_kept(driver, &mut client);
-                self.after_feeding(driver, &mut client);
             }
             self.clients.put(client);
         }
@@ -187,7 +186,9 @@ impl Proxy {
             self.await_head(client);
         }
         let too_much = client.input.len() > CREDIT || self.upstream_is_full(client);
-        if too_much && !client.paused && client.stage != Stage::Closing {
+        if !too_much || client.stage == Stage::Closing {
+            self.resume_client(driver, client);
+        } else if !client.paused {
             client.paused = true;
             self.stats.pauses.add(1);
             driver.pause(client.key);
@@ -202,7 +203,7 @@ impl Proxy {
 
     /// A client's connection may receive again.
     pub(super) fn resume_client<D: Driver>(&mut self, driver: &mut D, client: &mut Client) {
-        if client.paused && client.input.len() <= CREDIT {
+        if client.paused {
             client.paused = false;
             if !client.ended {
                 driver.resume(client.key);

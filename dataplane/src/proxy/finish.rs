@@ -86,7 +86,7 @@ impl Proxy {
                 cause: cause.label(),
             };
             access::finish(&mut line, &became);
-            self.log.add(&line);
+            self.log.add(&line, self.now.mono);
             line.clear();
             self.scratch = line;
         }
@@ -165,7 +165,7 @@ impl Proxy {
         };
         debug_assert!(client.exchange.is_none(), "it has been taken out");
         access::finish(&mut exchange.record, &became);
-        self.log.add(&exchange.record);
+        self.log.add(&exchange.record, now);
         self.stats.logged.add(1);
     }
 

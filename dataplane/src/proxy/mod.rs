@@ -33,7 +33,6 @@ mod served;
 mod servers;
 mod timers;
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -189,8 +188,7 @@ impl Proxy {
         self.look_again(driver);
         self.fire_timers(driver);
         self.flush(driver);
-        let idle = self.dirty.is_empty() && self.waiting.is_empty();
-        self.stats.lost_lines.add(self.log.pass_on(idle));
+        self.stats.lost_lines.add(self.log.pass_on(now.mono));
         std::mem::take(&mut self.gone)
     }
 
@@ -201,7 +199,8 @@ impl Proxy {
 
     /// When it has to be looked at again at the latest.
     pub fn next_deadline(&self) -> Option<Nanos> {
-        self.wheel.next_deadline().map(Nanos)
+        let timer = self.wheel.next_deadline().map(Nanos);
+        timer.into_iter().chain(self.log.due()).min()
     }
 
     /// Takes a client over; `false` when it is gone already.
@@ -215,11 +214,8 @@ impl Proxy {
         self.now = now;
         self.stats.accepted.add(1);
         let (peer, _) = socket.addresses();
-        let opened = peer.ok_or(io::ErrorKind::NotConnected.into()).and_then(|peer| {
-            let key = driver.open(socket)?;
-            Ok((peer, key))
-        });
-        let Ok((peer, key)) = opened else {
+        let opened = peer.and_then(|peer| Some((peer, driver.open(socket).ok()?)));
+        let Some((peer, key)) = opened else {
             self.stats.departed.add(1);
             return false;
         };

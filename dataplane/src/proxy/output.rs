@@ -80,11 +80,8 @@ impl Proxy {
         }
         let Some(client) = upstream.client else { return };
         if let Some(mut client) = self.clients.take(client) {
-            if client.paused {
-                self.resume_client(driver, &mut client);
-                if !client.input.is_empty() && client.stage != Stage::Head {
-                    self.feed_kept(driver, &mut client);
-                }
+            if client.paused && client.stage != Stage::Head {
+                self.feed_kept(driver, &mut client);
             }
             self.clients.put(client);
         }

@@ -117,6 +117,8 @@ pub(super) struct Exchange {
     pub(super) tries: u8,
     /// Whether it has been sent a second time.
     pub(super) resent: bool,
+    /// Whether the server has said that it wants the content.
+    pub(super) continued: bool,
     /// Whether the client takes trailers.
     pub(super) trailers: bool,
     /// Whether the client's connection ends with the answer.
@@ -142,7 +144,6 @@ impl Default for Exchange {
             method: Method::Get,
             idempotent: false,
             old: false,
-            keep_alive: false,
             upgrade: false,
             expects_continue: false,
         };
@@ -163,6 +164,7 @@ impl Default for Exchange {
             refusal: None,
             tries: 0,
             resent: false,
+            continued: false,
             trailers: false,
             close: false,
             progress: Nanos(0),
@@ -179,6 +181,12 @@ impl Exchange {
     /// The client's own name for it.
     pub(super) fn given_id(&self) -> Option<&[u8]> {
         (!self.given.is_empty()).then_some(&self.given)
+    }
+
+    /// Whether the client owes bytes: not while it waits for a 100.
+    pub(super) fn awaits_content(&self) -> bool {
+        let waits = self.head.expects_continue && self.request_bytes == 0 && !self.continued;
+        !self.request.is_done() && !waits
     }
 
     /// Makes it ready for the next request; keeps the memory of short texts.
@@ -202,8 +210,6 @@ pub(super) struct Head {
     pub(super) idempotent: bool,
     /// Whether the client speaks HTTP/1.0.
     pub(super) old: bool,
-    /// Whether the client wants another answer on this connection.
-    pub(super) keep_alive: bool,
     /// Whether it wants to speak another protocol.
     pub(super) upgrade: bool,
     /// Whether it waits for a 100 before it sends the content.

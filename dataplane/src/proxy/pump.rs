@@ -28,6 +28,9 @@ impl Proxy {
         let key = exchange.upstream;
         let mut upstream = key.and_then(|key| self.upstreams.get(key));
         if let Some(upstream) = &mut upstream {
+            if upstream.out.pending() > CREDIT {
+                return Ok(0);
+            }
             self.buffers.fill(&mut upstream.out.bytes);
         }
         let chunked = matches!(exchange.request, Body::Chunked(_));

@@ -106,6 +106,11 @@ impl Proxy {
             self.buffers.put(&mut kept);
         }
         self.make_dirty_client(&mut client);
+        if client.stage == Stage::Tunnel && !client.input.is_empty() {
+            self.upstreams.put(upstream);
+            self.feed_kept(driver, &mut client); // what the client has not waited with
+            return self.clients.put(client);
+        }
         match progress {
             Progress::More => {
                 self.hold_back(driver, &mut upstream, &client);
@@ -170,6 +175,9 @@ impl Proxy {
         let version = if exchange.head.old { Version::Http10 } else { Version::Http11 };
         if head.is_interim() {
             self.stats.answered_1xx.add(1);
+            if head.status == 100 {
+                exchange.continued = true;
+            }
             if exchange.head.old {
                 return; // RFC 9110 section 15.2
             }
@@ -236,7 +244,6 @@ impl Proxy {
         }
         self.release(driver, upstream, whole && all);
         self.finish_client(client);
-        self.resume_client(driver, client);
     }
 
     /// Stops a server that sends faster than its client takes.

@@ -44,7 +44,7 @@ impl Proxy {
     pub(super) fn await_head(&mut self, client: &mut Client) {
         let at = self.now.mono.after(HEAD);
         // Not moved by further bytes of the same head.
-        if client.alarm.deadline > at || client.scan == Default::default() {
+        if client.alarm.deadline > at {
             set(&mut self.wheel, &mut client.alarm, client.key, at);
         }
     }
@@ -138,7 +138,7 @@ impl Proxy {
         if exchange.until <= now {
             return Some(Cause::RequestTimeout);
         }
-        if !exchange.request.is_done() && !paused {
+        if exchange.awaits_content() && !paused {
             let came = exchange.request_bytes - exchange.request_bytes_then;
             if came < BODY_FLOOR {
                 return Some(Cause::SlowBody);
@@ -160,7 +160,7 @@ impl Proxy {
     pub(super) fn alarm_exchange(&mut self, client: &mut Client) {
         let now = self.now.mono;
         let Some(exchange) = &client.exchange else { return };
-        let mut at = if exchange.request.is_done() || client.paused {
+        let mut at = if !exchange.awaits_content() || client.paused {
             exchange.progress.after(exchange.patience)
         } else {
             now.after(BODY_LOOK)
