@@ -19,6 +19,8 @@ pub mod draft;
 mod read;
 mod snapshot;
 pub(crate) mod table;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use archive::{
     ArchivedCandidate, ArchivedHost, ArchivedHostKind, ArchivedListener, ArchivedPlace, HostKind,

@@ -198,8 +198,8 @@ impl<'a> RuleView<'a> {
         shares.map(|share| Some(share.backend.to_native()).filter(|b| *b != NONE).map(BackendId))
     }
 
-    /// The backend whose share a random number falls into: `Some(None)` for a reference that
-    /// leads nowhere, `None` when there is no weight at all.
+    /// The row of the backend whose share a random number falls into, [`NONE`] for a reference
+    /// that leads nowhere; nothing when there is no weight at all.
     pub(crate) fn share(self, random: u64) -> Option<u32> {
         let shares = self.row.shares.of(&self.config.shares);
         let total = u64::from(shares.last()?.upto.to_native());

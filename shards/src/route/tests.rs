@@ -4,7 +4,9 @@ use super::{NoBackend, NoRoute, Request, find, pick};
 use crate::config::draft::{Draft, Listener, Match, Path, Route, Rule};
 use crate::config::{RuleId, Snapshot};
 
+mod naive;
 mod precedence;
+mod random;
 mod shares;
 
 /// A draft of one listener for all names, with these routes.
