@@ -5,6 +5,7 @@
 mod args;
 mod cluster;
 mod cores;
+mod http;
 mod logging;
 mod metrics;
 mod serve;

@@ -8,7 +8,7 @@ use controlplane::admin::exposition::Page;
 use dataplane::cache_server::{Control, Order};
 use dataplane::mesh::port::MeshStats;
 use dataplane::runtime::{DriverKind, Waker};
-use dataplane::telemetry::{LOOP_METRICS, Stages};
+use dataplane::telemetry::{LOOP_METRICS, PROXY_METRICS, Stages};
 use shards::command::COMMANDS;
 use shards::stats::{CommandCounts, METRICS};
 
@@ -98,6 +98,27 @@ impl NodeView {
                 let labels = [("shard", shard.as_str())].into_iter().chain(metric.label);
                 let value = (metric.read)(&control.loop_stats);
                 page.sample("", &labels.collect::<Vec<_>>(), value);
+            }
+        }
+        for metric in PROXY_METRICS {
+            family(page, metric.name, metric.counter, metric.help);
+            for (shard, control) in self.shards() {
+                let labels = [("shard", shard.as_str())].into_iter().chain(metric.label);
+                let value = (metric.read)(&control.proxy_stats);
+                page.sample("", &labels.collect::<Vec<_>>(), value);
+            }
+        }
+        family(
+            page,
+            "http_errors",
+            true,
+            "Requests that the proxy answered itself, or broke off, by cause.",
+        );
+        for (shard, control) in self.shards() {
+            for (cause, status, count) in control.causes.all().filter(|(.., count)| *count > 0) {
+                let status = status.to_string();
+                let labels = [("shard", shard.as_str()), ("cause", cause), ("status", &status)];
+                page.sample("", &labels, count);
             }
         }
         let calls: fn(&Control) -> &CommandCounts = |control| &control.shard_stats.calls;

@@ -12,6 +12,7 @@ use dataplane::bridge::Dock;
 use dataplane::cache_server::{CacheServer, Control, Setup};
 use dataplane::mesh::port::{Ends, PARCELS};
 use dataplane::net;
+use dataplane::proxy::Endpoints;
 use dataplane::publish::publication;
 use dataplane::runtime::choose::{self, Opened, Wish};
 use dataplane::runtime::{Choice, Driver, DriverKind, Waker};
@@ -23,6 +24,7 @@ use shards::time::Nanos;
 use crate::args::{DriverChoice, ServeOptions};
 use crate::cluster::{self, Cluster};
 use crate::cores;
+use crate::http::{self, AccessLog, Proxies};
 use crate::logging::{self, Log};
 use crate::metrics::NodeView;
 use crate::signals;
@@ -42,6 +44,9 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     let cores = cores::choose(&options)?;
     let resp = net::listen_on(options.resp).map_err(|why| format!("--resp: {why}"))?;
     let resp_address = address_of(&resp)?;
+    let config = configuration()?;
+    let listeners = http::Listeners::open(options.http, &config)?;
+    let http_addresses = listeners.addresses.clone();
     let admin = net::listen_on(options.admin).map_err(|why| format!("--admin: {why}"))?;
     let admin_address = address_of(&admin)?;
     // Last, so that the default ports of this are nobody's whom the user has named.
@@ -62,7 +67,19 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     let mut ends = ends.into_iter();
     let budget = Arc::new(Budget::new(facts.shards));
     let published = publication(settings);
+    let (access_log, pens) = match &options.access_log {
+        Some(path) => {
+            let (log, pens) = AccessLog::start(path, cores.len())?;
+            (Some(log), Some(pens))
+        }
+        None => (None, None),
+    };
+    let mut endpoints = Endpoints::default();
+    let limits = (net::raise_file_limit(), seed);
+    let mut proxies = Proxies::new(listeners, config, &mut endpoints, &node, pens, limits);
+    let served = proxies.served.clone();
     let setups = node.iter().map(|control| Setup {
+        proxy: proxies.next(),
         listener: listener.take(),
         cluster: cluster_listeners.next().map(OwnedFd::from),
         mesh: ends.next().filter(|_| several),
@@ -88,6 +105,7 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
         resp: resp_address,
         cluster: &cluster.addresses,
         missing: cluster.missing.as_deref(),
+        http: &http_addresses,
         admin: admin_address,
     };
     announce(&listening, &started.choice, &cores, clients);
@@ -96,7 +114,27 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
         let ended = shard.thread.join().map_err(|_| failed())?;
         outcome = outcome.and(ended);
     }
+    drop((access_log, served));
     outcome
+}
+
+/// TEMPORARY
+fn configuration() -> Result<shards::config::Snapshot, String> {
+    use shards::config::draft::*;
+    let mut draft = Draft { generation: 1, ..Draft::default() };
+    if let Ok(text) = std::env::var("CORELANE_TMP_PROXY") {
+        draft.listeners.push(Listener { name: "default".into(), port: 0, hostname: None });
+        let endpoints = text.split(',').map(|a| a.parse().unwrap()).collect();
+        draft.backends.push(Backend { name: "b".into(), endpoints, ..Backend::default() });
+        let rule = Rule { backends: vec![(1, Some(0))], ..Rule::default() };
+        draft.routes.push(Route {
+            name: "r".into(),
+            listeners: vec![0],
+            rules: vec![rule],
+            ..Route::default()
+        });
+    }
+    draft.compile().map_err(|e| format!("{e:?}"))
 }
 
 fn failed() -> String {
@@ -312,11 +350,12 @@ struct Listening<'a> {
     resp: SocketAddr,
     cluster: &'a [SocketAddr],
     missing: Option<&'a str>,
+    http: &'a [SocketAddr],
     admin: SocketAddr,
 }
 
 fn announce(listening: &Listening<'_>, choice: &Choice, cores: &[CoreId], clients: u32) {
-    let Listening { resp, cluster, missing, admin } = *listening;
+    let Listening { resp, cluster, missing, http, admin } = *listening;
     let port = resp.port();
     let version = env!("CARGO_PKG_VERSION");
     match cores {
@@ -332,6 +371,9 @@ fn announce(listening: &Listening<'_>, choice: &Choice, cores: &[CoreId], client
     }
     if let Some(why) = missing {
         println!("no cluster ports: {why} with --cluster");
+    }
+    for address in http {
+        println!("http listening on http://{address}");
     }
     println!("admin listening on http://{admin}");
     if clients < Settings::default().maxclients {

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use shards::ids::ClientId;
 use shards::stats::ShardStats;
 
-use crate::runtime::Waker;
 use crate::proxy::CauseCounts;
+use crate::runtime::Waker;
 use crate::telemetry::{LoopStats, Mailbox, ProxyStats, Stages};
 
 /// What a shard is to do.

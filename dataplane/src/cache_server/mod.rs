@@ -61,8 +61,8 @@ use batch::{Batch, Fault, Source};
 use conn::Conn;
 use intake::{Intake, Parsed};
 use output::conn_of;
-use pool::Pool;
 use placing::Given;
+use pool::Pool;
 use spin::Spin;
 use timers::Timer;
 

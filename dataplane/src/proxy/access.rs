@@ -17,6 +17,8 @@ use std::io::Write;
 
 use shards::time::Nanos;
 
+use super::lines::{Lines, Pen};
+
 /// Bytes of lines after which a batch leaves.
 const BATCH_BYTES: usize = 32 << 10;
 /// How long a line waits for others at the most.
@@ -24,45 +26,24 @@ const OLDEST: Nanos = Nanos(100_000_000);
 /// Longest text of a request that a line holds; what is longer is cut and ends in `...`.
 const LONGEST_TEXT: usize = 1_024;
 
-/// Lines of one shard on their way to the thread that writes them.
-#[derive(Debug, Default)]
-pub struct Lines {
-    /// Whole lines.
-    pub bytes: Vec<u8>,
-    /// How many.
-    pub count: u64,
-}
-
-/// Where batches go. A shard never waits: what cannot be taken comes back.
-pub trait Sink: Send {
-    /// Takes a batch, or gives it back when there is no room.
-    ///
-    /// # Errors
-    /// The batch.
-    fn take(&mut self, lines: Lines) -> Result<(), Lines>;
-
-    /// A buffer that has been written, to be filled again.
-    fn spare(&mut self) -> Option<Vec<u8>>;
-}
-
 /// See the module's text.
 #[derive(Default)]
 pub(super) struct AccessLog {
-    sink: Option<Box<dyn Sink>>,
-    lines: Lines,
+    pen: Option<Pen>,
+    lines: Box<Lines>,
     /// When the first of them came.
     since: Nanos,
 }
 
 impl AccessLog {
-    pub(super) fn new(sink: Option<Box<dyn Sink>>) -> Self {
-        Self { sink, lines: Lines::default(), since: Nanos(0) }
+    pub(super) fn new(pen: Option<Pen>) -> Self {
+        Self { pen, lines: Box::default(), since: Nanos(0) }
     }
 
     /// Whether anybody reads it.
     #[inline]
     pub(super) fn is_on(&self) -> bool {
-        self.sink.is_some()
+        self.pen.is_some()
     }
 
     /// Adds a line, which [`begin`] has begun and [`finish`] has finished.
@@ -77,15 +58,15 @@ impl AccessLog {
     /// Lets a batch leave when it is full or old. Says how many lines were lost.
     pub(super) fn pass_on(&mut self, now: Nanos) -> u64 {
         let due = self.lines.bytes.len() >= BATCH_BYTES || self.due().is_some_and(|at| at <= now);
-        let Some(sink) = self.sink.as_mut().filter(|_| due) else { return 0 };
-        let bytes = sink.spare().unwrap_or_else(|| Vec::with_capacity(2 * BATCH_BYTES));
-        let batch = std::mem::replace(&mut self.lines, Lines { bytes, count: 0 });
-        match sink.take(batch) {
+        let Some(pen) = self.pen.as_mut().filter(|_| due) else { return 0 };
+        let blank = pen.blank();
+        match pen.pass_on(std::mem::replace(&mut self.lines, blank)) {
             Ok(()) => 0,
             Err(mut lost) => {
                 lost.bytes.clear();
-                self.lines.bytes = lost.bytes;
-                lost.count
+                let count = std::mem::take(&mut lost.count);
+                self.lines = lost;
+                count
             }
         }
     }

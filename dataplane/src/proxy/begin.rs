@@ -7,6 +7,7 @@ use shards::config::{BackendId, Balance, RuleId, Timeouts};
 use shards::route::{self, Headers, NoRoute};
 use shards::time::Nanos;
 
+use super::Proxy;
 use super::access;
 use super::cause::Cause;
 use super::clients::Source;
@@ -14,10 +15,7 @@ use super::id;
 use super::peers::{self, Client, Exchange, Head, Stage};
 use super::pump::FOR_EVER;
 use super::served::Members;
-use super::Proxy;
-use crate::http1::{
-    self, Body, Fields, Framing, Known, Method, RequestHead, Target, Version,
-};
+use crate::http1::{self, Body, Fields, Framing, Known, Method, RequestHead, Target, Version};
 use crate::runtime::Driver;
 
 /// Where a request goes.
@@ -114,12 +112,7 @@ impl Proxy {
     }
 
     /// Where a request goes.
-    fn plan(
-        &mut self,
-        client: &Client,
-        bytes: &[u8],
-        head: &RequestHead,
-    ) -> Result<Plan, Cause> {
+    fn plan(&mut self, client: &Client, bytes: &[u8], head: &RequestHead) -> Result<Plan, Cause> {
         if head.method == Method::Connect {
             return Err(Cause::NoConnect);
         }
@@ -156,8 +149,7 @@ impl Proxy {
     ) -> Option<peers::Target> {
         let served = self.served.get();
         let view = served.config.backend(backend);
-        let members =
-            Members { backend: view, served, pool: &self.pool, now: self.now.mono };
+        let members = Members { backend: view, served, pool: &self.pool, now: self.now.mono };
         let policy = match view.balance() {
             Balance::LeastRequest => Policy::LeastRequest,
             Balance::RoundRobin => Policy::RoundRobin,

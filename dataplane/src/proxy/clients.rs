@@ -121,12 +121,8 @@ impl Proxy {
             }
             match client.stage {
                 Stage::Head => {
-                    let head = http1::request(
-                        bytes,
-                        &mut client.scan,
-                        &self.limits,
-                        &mut self.fields,
-                    );
+                    let head =
+                        http1::request(bytes, &mut client.scan, &self.limits, &mut self.fields);
                     match head {
                         Ok(None) => break,
                         Ok(Some(head)) => {

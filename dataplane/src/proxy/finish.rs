@@ -104,12 +104,7 @@ impl Proxy {
 
     /// An exchange cannot go on: the client is told, if nothing of an answer has been sent, and
     /// cut off otherwise.
-    pub(super) fn abandon<D: Driver>(
-        &mut self,
-        driver: &mut D,
-        client: &mut Client,
-        cause: Cause,
-    ) {
+    pub(super) fn abandon<D: Driver>(&mut self, driver: &mut D, client: &mut Client, cause: Cause) {
         self.detach(driver, client);
         let Some(exchange) = client.exchange.as_mut() else { return self.close_after(client) };
         if exchange.status == 0 && cause.status() != 0 {

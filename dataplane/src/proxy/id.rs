@@ -61,8 +61,7 @@ mod tests {
     #[test]
     fn names_are_32_digits_and_differ() {
         let mut random = Random::new(7);
-        let names: std::collections::BTreeSet<_> =
-            (0..1_000).map(|_| random.id().text()).collect();
+        let names: std::collections::BTreeSet<_> = (0..1_000).map(|_| random.id().text()).collect();
         assert_eq!(names.len(), 1_000);
         assert!(names.iter().flatten().all(u8::is_ascii_hexdigit));
         assert_eq!(&RequestId(0xab << 120 | 1).text(), b"ab000000000000000000000000000001");

@@ -25,6 +25,7 @@ mod clients;
 mod date;
 mod finish;
 mod id;
+mod lines;
 mod output;
 mod peers;
 mod pool;
@@ -39,8 +40,8 @@ use std::sync::Arc;
 use shards::time::{Nanos, Now};
 use shards::wheel::Wheel;
 
-pub use access::{Lines, Sink};
 pub use cause::{Cause, CauseCounts};
+pub use lines::{Desk, Pen, Writer, access_log};
 pub use served::{Endpoints, Served};
 
 use crate::http1::{Fields, Limits};
@@ -69,7 +70,7 @@ pub struct Setup {
     /// Where it counts answers of its own.
     pub causes: Arc<CauseCounts>,
     /// Who writes the access log, if there is one.
-    pub log: Option<Box<dyn Sink>>,
+    pub log: Option<Pen>,
     /// Clients of the node.
     pub most_clients: u64,
     /// Seed of request ids and of choices.

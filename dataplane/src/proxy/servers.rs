@@ -198,14 +198,10 @@ impl Proxy {
                 self.scratch.extend_from_slice(b"\r\n");
             }
         }
-        let back = http1::write::Back {
-            version,
-            keep_alive: !exchange.close,
-            extra: &self.scratch,
-        };
+        let back =
+            http1::write::Back { version, keep_alive: !exchange.close, extra: &self.scratch };
         self.buffers.fill(&mut client.out.bytes);
-        let sent =
-            http1::write::response(&mut client.out.bytes, bytes, head, &self.fields, &back);
+        let sent = http1::write::response(&mut client.out.bytes, bytes, head, &self.fields, &back);
         self.scratch.clear();
         if head.is_interim() {
             return;
@@ -282,7 +278,8 @@ impl Proxy {
             }
             (None, _) => {
                 self.endpoint_failed(upstream.target);
-                let again = !upstream.answering && self.send_again(driver, &mut upstream, &mut client);
+                let again =
+                    !upstream.answering && self.send_again(driver, &mut upstream, &mut client);
                 if again {
                     self.drop_upstream(driver, upstream);
                 } else {
@@ -306,8 +303,7 @@ impl Proxy {
 
     /// An answer broke off: the client must not take it for whole.
     fn truncated<D: Driver>(&mut self, driver: &mut D, mut client: Box<Client>) {
-        let by_close =
-            client.exchange.as_ref().is_some_and(|e| e.response == Framing::UntilClose);
+        let by_close = client.exchange.as_ref().is_some_and(|e| e.response == Framing::UntilClose);
         if by_close {
             // Only a reset can tell it.
             self.note_cause(&mut client, Cause::Truncated);
