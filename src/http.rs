@@ -76,6 +76,7 @@ impl Proxies {
         let mut pens = pens.into_iter().flatten();
         let setups = node.iter().zip(0..).map(|(control, n)| Setup {
             listeners: sockets.take().unwrap_or_default(),
+            first_listener: None,
             served: served.clone(),
             stats: control.proxy_stats.clone(),
             causes: control.causes.clone(),

@@ -172,6 +172,7 @@ impl Server {
             let setup = Setup {
                 listener: listener.take(),
                 cluster: cluster.take(),
+                proxy: None,
                 mesh,
                 budget: budget.clone(),
                 node: node.clone(),

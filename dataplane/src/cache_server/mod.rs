@@ -166,6 +166,7 @@ impl<D: Driver> CacheServer<D> {
         let cluster = setup.cluster.map(|listener| driver.listen(listener)).transpose()?;
         let (mut http, mut proxy) = (None, None);
         if let Some(mut setup) = setup.proxy {
+            http = setup.first_listener;
             for listener in std::mem::take(&mut setup.listeners) {
                 let id = driver.listen(listener)?;
                 http.get_or_insert(id);

@@ -46,7 +46,7 @@ pub use served::{Endpoints, Served};
 
 use crate::http1::{Fields, Limits};
 use crate::publish::{Publisher, Subscriber};
-use crate::runtime::{ConnKey, Driver, Event, Socket};
+use crate::runtime::{ConnKey, Driver, Event, ListenerId, Socket};
 use crate::telemetry::ProxyStats;
 use access::AccessLog;
 use buffers::Buffers;
@@ -63,6 +63,8 @@ const CREDIT: usize = 256 << 10;
 pub struct Setup {
     /// Bound and listening; only the first shard of a node has them.
     pub listeners: Vec<OwnedFd>,
+    /// The number of the first of them, where the driver has them from the start (simulated).
+    pub first_listener: Option<ListenerId>,
     /// The configuration.
     pub served: Publisher<Served>,
     /// Where it counts.

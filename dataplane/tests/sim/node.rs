@@ -75,6 +75,7 @@ impl Node {
             let setup = Setup {
                 listener: None,
                 cluster: None,
+                proxy: None,
                 mesh,
                 budget: budget.clone(),
                 node: node.clone(),

@@ -22,8 +22,6 @@ use crate::runtime::{
     SEND_CHUNK_BYTES, Socket, Wait, Waker,
 };
 
-/// The one listener of a simulated node.
-const LISTENER: ListenerId = ListenerId(0);
 /// Generations as in the other drivers.
 const GENERATIONS: u32 = 1 << 24;
 
@@ -140,7 +138,7 @@ impl SimDriver {
         let port = &mut self.net.borrow_mut().ports[self.me];
         if !port.deaf {
             let accepted = port.backlog.drain(..);
-            events.extend(accepted.map(|s| Event::Accepted(LISTENER, Socket::Simulated(s))));
+            events.extend(accepted.map(|(to, s)| Event::Accepted(to, Socket::Simulated(s))));
         }
     }
 }

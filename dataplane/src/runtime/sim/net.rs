@@ -18,7 +18,7 @@ use shards::time::{Nanos, Now};
 use super::link::{End, Link, Read, Server, Way};
 use super::rng::Rng;
 use super::socket::SimSocket;
-use crate::runtime::{ConnKey, Event, Payload};
+use crate::runtime::{ConnKey, Event, ListenerId, Payload};
 
 /// What a kernel may do, and how often it does; chances are of a hundred.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +70,7 @@ pub struct Net {
 pub(super) struct Port {
     pub(super) slots: Vec<Slot>,
     pub(super) free: Vec<u32>,
-    pub(super) backlog: VecDeque<SimSocket>,
+    pub(super) backlog: VecDeque<(ListenerId, SimSocket)>,
     pub(super) deaf: bool,
     /// Events made outside of a turn.
     pub(super) pending: Vec<Event>,
@@ -131,15 +131,20 @@ impl Net {
         self.wall_us = self.wall_us.saturating_add_signed(by_us);
     }
 
-    /// A client connects to the first driver; `None` when nobody listens.
+    /// A client connects to the first driver's first listener; `None` when nobody listens.
     pub fn connect(&mut self) -> Option<usize> {
+        self.connect_to(ListenerId(0))
+    }
+
+    /// The same for another listener; the simulated network has all there may be.
+    pub fn connect_to(&mut self, listener: ListenerId) -> Option<usize> {
         if self.ports[0].deaf {
             return None;
         }
         let number = self.links.len();
         let (socket, fate) = SimSocket::new(number as u32);
         self.links.push(Link::new(fate));
-        self.ports[0].backlog.push_back(socket);
+        self.ports[0].backlog.push_back((listener, socket));
         Some(number)
     }
 
