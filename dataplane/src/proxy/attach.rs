@@ -7,7 +7,7 @@ use super::cause::Cause;
 use super::peers::{Alarm, Client, Output, Target, Upstream, Use};
 use super::timers;
 use crate::http1::Scan;
-use crate::runtime::{ConnKey, Driver};
+use crate::runtime::{ConnKey, Driver, Kept};
 
 /// Connections begun for one request before it is given up.
 const DIALS: u8 = 3;
@@ -87,7 +87,7 @@ impl Proxy {
     pub(super) fn connect_failed<D: Driver>(&mut self, driver: &mut D, key: ConnKey, cause: Cause) {
         let Some(mut upstream) = self.upstreams.take(key) else { return };
         self.endpoint_failed(upstream.target);
-        let bytes = std::mem::take(&mut upstream.out.bytes);
+        let unsent = upstream.out.take();
         let kept = std::mem::take(&mut upstream.kept);
         let (failed, client) = (upstream.target, upstream.client);
         self.drop_upstream(driver, upstream);
@@ -101,7 +101,7 @@ impl Proxy {
         match begun {
             Some((Ok(key), _)) => {
                 self.stats.retries_connect.add(1);
-                self.give(key, bytes, kept);
+                self.give(key, unsent, kept);
             }
             Some((Err(cause), _)) => self.abandon(driver, &mut client, cause),
             None => self.abandon(driver, &mut client, cause),
@@ -129,15 +129,15 @@ impl Proxy {
         let kept = std::mem::take(&mut upstream.kept);
         let mut bytes = self.buffers.take();
         bytes.extend_from_slice(&kept);
-        self.give(key, bytes, kept);
+        self.give(key, (bytes, Vec::new()), kept);
         self.alarm_exchange(client);
         true
     }
 
     /// Bytes of a request for its next connection.
-    fn give(&mut self, key: ConnKey, bytes: Vec<u8>, kept: Vec<u8>) {
+    fn give(&mut self, key: ConnKey, unsent: (Vec<u8>, Vec<(usize, Kept)>), kept: Vec<u8>) {
         let Some(upstream) = self.upstreams.get(key) else { return };
-        upstream.out.bytes = bytes;
+        upstream.out.put_back(unsent);
         upstream.kept = kept;
         Self::make_dirty_upstream(&mut self.dirty, upstream);
     }

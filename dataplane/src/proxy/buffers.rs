@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use crate::runtime::{Kept, Payload};
+
 /// Buffers kept: as many as connections are likely to have something in flight at a time.
 const KEPT: usize = 256;
 /// Larger ones are given back to the allocator: a connection's credit and a receive buffer.
@@ -10,12 +12,15 @@ const LARGEST: usize = super::CREDIT + crate::runtime::RECEIVE_BUFFER_BYTES;
 const FRESH: usize = 4 << 10;
 
 #[derive(Debug, Default)]
-pub(super) struct Buffers(Vec<Vec<u8>>);
+pub(super) struct Buffers {
+    bytes: Vec<Vec<u8>>,
+    lists: Vec<Vec<(usize, Kept)>>,
+}
 
 impl Buffers {
     /// An empty buffer with some room.
     pub(super) fn take(&mut self) -> Vec<u8> {
-        self.0.pop().unwrap_or_else(|| Vec::with_capacity(FRESH))
+        self.bytes.pop().unwrap_or_else(|| Vec::with_capacity(FRESH))
     }
 
     /// Makes sure that a buffer has memory.
@@ -26,13 +31,29 @@ impl Buffers {
         }
     }
 
+    /// Takes the memory of what has been sent back.
+    pub(super) fn put_payload(&mut self, payload: Payload) {
+        let (mut bytes, list) = payload.into_buffers();
+        self.put(&mut bytes);
+        if list.capacity() > 0 && self.lists.len() < KEPT {
+            self.lists.push(list);
+        }
+    }
+
+    /// A list for received bytes that are spliced in.
+    pub(super) fn fill_list(&mut self, list: &mut Vec<(usize, Kept)>) {
+        if list.capacity() == 0 {
+            *list = self.lists.pop().unwrap_or_default();
+        }
+    }
+
     /// Takes a buffer's memory back.
     #[inline]
     pub(super) fn put(&mut self, buffer: &mut Vec<u8>) {
         let mut buffer = std::mem::take(buffer);
-        if self.0.len() < KEPT && (FRESH..=LARGEST).contains(&buffer.capacity()) {
+        if self.bytes.len() < KEPT && (FRESH..=LARGEST).contains(&buffer.capacity()) {
             buffer.clear();
-            self.0.push(buffer);
+            self.bytes.push(buffer);
         }
     }
 }

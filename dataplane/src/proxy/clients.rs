@@ -8,9 +8,10 @@ use shards::time::Nanos;
 
 use super::cause::Cause;
 use super::peers::{Alarm, Client, Output, Stage};
+use super::pump::{Held, SPLICED};
 use super::{CREDIT, Proxy};
 use crate::http1::{self, Scan};
-use crate::runtime::{ConnKey, Driver, Event, Loan};
+use crate::runtime::{ConnKey, Driver, Event, Kept, Loan};
 
 /// How long a client that has half-closed its connection is served on: it may have gone, and
 /// that cannot be told from a half close. (nginx and Envoy give up at once.)
@@ -21,8 +22,10 @@ pub(super) const HALF_CLOSED: Nanos = Nanos(1_000_000_000);
 pub(super) enum Source {
     /// Where the kernel put them.
     Loan(Loan),
-    /// Kept from before, and what has come since.
-    Kept(Vec<u8>),
+    /// The same, for as long as they are wanted.
+    Held(Kept),
+    /// A copy: from before, and what has come since.
+    Copied(Vec<u8>),
 }
 
 impl Source {
@@ -30,7 +33,24 @@ impl Source {
     pub(super) fn bytes<'a, D: Driver>(&'a self, driver: &'a D) -> &'a [u8] {
         match self {
             Self::Loan(loan) => driver.bytes(*loan),
-            Self::Kept(bytes) => bytes,
+            Self::Held(kept) => kept.bytes(),
+            Self::Copied(bytes) => bytes,
+        }
+    }
+
+    /// A loan's bytes, held when `long` content is likely to be sent on from there.
+    pub(super) fn of<D: Driver>(driver: &mut D, loan: Loan, content: bool) -> Self {
+        if content && driver.bytes(loan).len() >= SPLICED {
+            return driver.keep(loan).map_or(Self::Loan(loan), Self::Held);
+        }
+        Self::Loan(loan)
+    }
+
+    /// What of them may stay where it is, for the slice that begins at `at`.
+    pub(super) fn held(&self, at: usize) -> Held<'_> {
+        match self {
+            Self::Held(kept) => Held(Some(kept), at),
+            _ => Held(None, 0),
         }
     }
 }
@@ -72,7 +92,8 @@ impl Proxy {
         self.stats.received_bytes.add(bytes.len() as u64);
         if client.stage != Stage::Closing {
             if client.input.is_empty() {
-                self.feed(driver, &mut client, Source::Loan(loan));
+                let source = Source::of(driver, loan, client.stage == Stage::Exchange);
+                self.feed(driver, &mut client, source);
             } else {
                 client.input.extend_from_slice(bytes);
                 if !client.waiting {
@@ -86,7 +107,7 @@ impl Proxy {
     /// Looks at what has been kept of a client's bytes.
     pub(super) fn feed_kept<D: Driver>(&mut self, driver: &mut D, client: &mut Client) {
         let kept = std::mem::take(&mut client.input);
-        self.feed(driver, client, Source::Kept(kept));
+        self.feed(driver, client, Source::Copied(kept));
     }
 
     /// Clients whose last exchange has left them with the next request's bytes. Each turn takes
@@ -136,7 +157,7 @@ impl Proxy {
                     if client.exchange.as_ref().is_none_or(|exchange| exchange.request.is_done()) {
                         break; // the next request waits for this one's answer
                     }
-                    match self.pump_request(client, bytes) {
+                    match self.pump_request(client, bytes, source.held(at)) {
                         Ok(0) => break,
                         Ok(n) => at += n,
                         Err(cause) => self.abandon(driver, client, cause),
@@ -159,14 +180,14 @@ impl Proxy {
         at: usize,
     ) {
         match source {
-            Source::Loan(loan) => {
-                let rest = &driver.bytes(*loan)[at..];
+            Source::Loan(_) | Source::Held(_) => {
+                let rest = &source.bytes(driver)[at..];
                 if !rest.is_empty() {
                     self.buffers.fill(&mut client.input);
                     client.input.extend_from_slice(rest);
                 }
             }
-            Source::Kept(bytes) => {
+            Source::Copied(bytes) => {
                 client.input = std::mem::take(bytes);
                 client.input.drain(..at);
                 if client.input.is_empty() {

@@ -51,10 +51,10 @@ impl Proxy {
         key: ConnKey,
         payload: Payload,
     ) {
-        self.buffers.put(&mut payload.into_buffer());
+        self.buffers.put_payload(payload);
         let Some(client) = self.clients.get(key) else { return };
         client.out.in_flight = 0;
-        if !client.out.bytes.is_empty() {
+        if client.out.encoded() > 0 {
             mark(&mut self.dirty, &mut client.out, key);
         }
         self.client_caught_up(driver, key);
@@ -67,10 +67,10 @@ impl Proxy {
         key: ConnKey,
         payload: Payload,
     ) {
-        self.buffers.put(&mut payload.into_buffer());
+        self.buffers.put_payload(payload);
         let Some(upstream) = self.upstreams.get(key) else { return };
         upstream.out.in_flight = 0;
-        if !upstream.out.bytes.is_empty() {
+        if upstream.out.encoded() > 0 {
             mark(&mut self.dirty, &mut upstream.out, key);
         } else if std::mem::take(&mut upstream.finishing) {
             driver.finish(key);
@@ -140,10 +140,11 @@ fn mark(dirty: &mut Vec<ConnKey>, out: &mut Output, key: ConnKey) {
 
 /// Sends what is encoded, unless something is in flight; the payload when it left at once.
 fn send<D: Driver>(driver: &mut D, key: ConnKey, out: &mut Output) -> Option<Payload> {
-    if out.in_flight > 0 || out.bytes.is_empty() {
+    if out.in_flight > 0 || out.encoded() == 0 {
         return None;
     }
-    let payload = Payload::new(std::mem::take(&mut out.bytes), Vec::new());
+    let (bytes, kept) = out.take();
+    let payload = Payload::forwarding(bytes, kept);
     out.in_flight = payload.left();
     driver.send(key, payload)
 }

@@ -22,7 +22,7 @@ use super::buffers::Buffers;
 use super::cause::Cause;
 use super::id::RequestId;
 use crate::http1::{Body, Framing, Method, Refusal, Scan};
-use crate::runtime::ConnKey;
+use crate::runtime::{ConnKey, Kept};
 
 /// Where a client's connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,9 @@ pub(super) enum Stage {
 #[derive(Debug, Default)]
 pub(super) struct Output {
     pub(super) bytes: Vec<u8>,
+    /// Received bytes to be spliced in, by the offset in `bytes` before which they belong.
+    pub(super) kept: Vec<(usize, Kept)>,
+    kept_bytes: usize,
     /// Bytes of the payload in flight.
     pub(super) in_flight: usize,
     /// Whether it is in the list of those with something to send.
@@ -50,7 +53,31 @@ pub(super) struct Output {
 impl Output {
     /// Bytes that the peer has not taken.
     pub(super) fn pending(&self) -> usize {
-        self.bytes.len() + self.in_flight
+        self.encoded() + self.in_flight
+    }
+
+    /// Bytes that wait for the next send.
+    pub(super) fn encoded(&self) -> usize {
+        self.bytes.len() + self.kept_bytes
+    }
+
+    /// Adds received bytes from where they are.
+    pub(super) fn splice(&mut self, kept: Kept) {
+        self.kept_bytes += kept.bytes().len();
+        self.kept.push((self.bytes.len(), kept));
+    }
+
+    /// What another connection could not send.
+    pub(super) fn put_back(&mut self, unsent: (Vec<u8>, Vec<(usize, Kept)>)) {
+        debug_assert_eq!(self.encoded(), 0, "it is the first to be sent");
+        (self.bytes, self.kept) = unsent;
+        self.kept_bytes = self.kept.iter().map(|(_, kept)| kept.bytes().len()).sum();
+    }
+
+    /// What is to be sent.
+    pub(super) fn take(&mut self) -> (Vec<u8>, Vec<(usize, Kept)>) {
+        self.kept_bytes = 0;
+        (std::mem::take(&mut self.bytes), std::mem::take(&mut self.kept))
     }
 }
 

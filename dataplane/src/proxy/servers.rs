@@ -5,6 +5,7 @@
 use super::cause::Cause;
 use super::clients::Source;
 use super::peers::{Client, Stage, Upstream, Use};
+use super::pump::Held;
 use super::{CREDIT, Proxy, timers};
 use crate::http1::{self, Asked, Body, Framing, Known, ResponseHead, Version};
 use crate::runtime::{ConnKey, Driver, Event, Loan};
@@ -58,10 +59,10 @@ impl Proxy {
             return self.upstreams.put(upstream);
         }
         let source = if upstream.input.is_empty() {
-            Source::Loan(loan)
+            Source::of(driver, loan, upstream.response.is_some())
         } else {
             upstream.input.extend_from_slice(bytes);
-            Source::Kept(std::mem::take(&mut upstream.input))
+            Source::Copied(std::mem::take(&mut upstream.input))
         };
         self.answer_came(driver, upstream, client, source);
     }
@@ -77,7 +78,7 @@ impl Proxy {
         let bytes = source.bytes(driver);
         let mut at = 0;
         let progress = loop {
-            match self.answer_piece(&mut upstream, &mut client, &bytes[at..]) {
+            match self.answer_piece(&mut upstream, &mut client, &bytes[at..], source.held(at)) {
                 Ok((took, true)) => {
                     at += took;
                     break Progress::Whole;
@@ -102,7 +103,7 @@ impl Proxy {
             }
             _ => {}
         }
-        if let Source::Kept(mut kept) = source {
+        if let Source::Copied(mut kept) = source {
             self.buffers.put(&mut kept);
         }
         self.make_dirty_client(&mut client);
@@ -132,12 +133,13 @@ impl Proxy {
         upstream: &mut Upstream,
         client: &mut Client,
         bytes: &[u8],
+        held: Held<'_>,
     ) -> Result<(usize, bool), Cause> {
         if let Some(body) = &upstream.response {
             if bytes.is_empty() && !body.is_done() {
                 return Ok((0, false));
             }
-            return self.pump_answer(upstream, client, bytes);
+            return self.pump_answer(upstream, client, bytes, held);
         }
         if bytes.is_empty() {
             return Ok((0, false));

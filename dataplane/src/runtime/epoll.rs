@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -18,7 +18,7 @@ use shards::time::Nanos;
 
 use super::waker::EventFd;
 use super::{
-    ConnKey, Driver, DriverKind, Event, ListenerId, Loan, Payload, RECEIVE_BUFFER_BYTES,
+    ConnKey, Driver, DriverKind, Event, Kept, ListenerId, Loan, Payload, RECEIVE_BUFFER_BYTES,
     RECEIVE_BUFFERS, SEND_CHUNK_BYTES, Socket, Wait, Waker, clock,
 };
 use crate::net;
@@ -142,7 +142,8 @@ impl Epoll {
                 send(&conn.fd, part, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
             }
             None => {
-                let pieces = payload.pieces(SEND_CHUNK_BYTES);
+                let mut pieces = Vec::new();
+                payload.each_piece(SEND_CHUNK_BYTES, |piece| pieces.push(IoSlice::new(piece)));
                 let mut control = rustix::net::SendAncillaryBuffer::default();
                 let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
                 rustix::net::sendmsg(&conn.fd, &pieces, &mut control, flags)
@@ -362,6 +363,13 @@ impl Driver for Epoll {
 
     fn bytes(&self, loan: Loan) -> &[u8] {
         &self.buffers[usize::from(loan.id)][..loan.len as usize]
+    }
+
+    fn keep(&mut self, loan: Loan) -> Option<Kept> {
+        // Bounded by what connections may have pending: it is memory like any other.
+        let fresh = vec![0; RECEIVE_BUFFER_BYTES].into_boxed_slice();
+        let buffer = std::mem::replace(&mut self.buffers[usize::from(loan.id)], fresh);
+        Some(Kept::of_heap(buffer, loan.len as usize))
     }
 
     fn submit(&mut self) -> io::Result<()> {

@@ -14,6 +14,7 @@
 pub mod choose;
 pub mod clock;
 pub mod epoll;
+mod kept;
 mod payload;
 pub mod sim;
 mod socket;
@@ -27,6 +28,7 @@ use std::os::fd::OwnedFd;
 use shards::time::{Nanos, Now};
 
 pub use choose::{Choice, DriverKind};
+pub use kept::Kept;
 pub use payload::Payload;
 pub use socket::Socket;
 pub(crate) use waker::EventFd;
@@ -39,6 +41,9 @@ pub const RECEIVE_BUFFER_BYTES: usize = 16 << 10;
 /// Receive buffers of one shard: what all its connections together can have filled
 /// between two turns. When they run out, receiving pauses until the next turn.
 pub const RECEIVE_BUFFERS: u16 = 256;
+
+/// Of them, those that may be kept beyond their turn.
+const MOST_KEPT: usize = RECEIVE_BUFFERS as usize / 2;
 
 /// Most bytes handed to the kernel in one send, so that one large reply cannot hold up a
 /// turn: 256 KiB take about 40 us to copy.
@@ -162,6 +167,10 @@ pub trait Driver {
 
     /// The bytes of a loan of this turn.
     fn bytes(&self, loan: Loan) -> &[u8];
+
+    /// Keeps a loan's bytes beyond the turn, to be sent on from where they are; the loan is
+    /// over. None when too many are kept already: then they have to be copied.
+    fn keep(&mut self, loan: Loan) -> Option<Kept>;
 
     /// Submits what is queued without waiting, so that replies leave amid a long turn.
     ///

@@ -1,11 +1,13 @@
-//! What one send carries: encoded bytes, with stored values spliced in by reference.
+//! What one send carries: encoded bytes, with stored values, or received bytes, spliced in by
+//! reference.
 //!
 //! Owns its memory until the kernel is done with it. Never copies a spliced value.
 
 #![forbid(unsafe_code)]
 
 use shards::store::Blob;
-use std::io::IoSlice;
+
+use super::Kept;
 
 /// Most pieces of one vectored send.
 const MAX_PIECES: usize = 16;
@@ -14,10 +16,40 @@ const MAX_PIECES: usize = 16;
 #[derive(Debug, Default)]
 pub struct Payload {
     bytes: Vec<u8>,
-    /// Values and the offset in `bytes` before which each belongs, ascending.
-    blobs: Vec<(usize, Blob)>,
+    spliced: Spliced,
     sent: usize,
     total: usize,
+}
+
+/// What is spliced in, and the offset in the bytes before which each belongs, ascending.
+#[derive(Debug)]
+enum Spliced {
+    /// Stored values.
+    Blobs(Vec<(usize, Blob)>),
+    /// Received bytes.
+    Kept(Vec<(usize, Kept)>),
+}
+
+impl Default for Spliced {
+    fn default() -> Self {
+        Self::Blobs(Vec::new())
+    }
+}
+
+impl Spliced {
+    fn len(&self) -> usize {
+        match self {
+            Self::Blobs(blobs) => blobs.len(),
+            Self::Kept(kept) => kept.len(),
+        }
+    }
+
+    fn at(&self, n: usize) -> (usize, &[u8]) {
+        match self {
+            Self::Blobs(blobs) => (blobs[n].0, blobs[n].1.bytes()),
+            Self::Kept(kept) => (kept[n].0, kept[n].1.bytes()),
+        }
+    }
 }
 
 impl Payload {
@@ -26,7 +58,15 @@ impl Payload {
         debug_assert!(blobs.is_sorted_by_key(|(at, _)| *at));
         debug_assert!(blobs.iter().all(|(at, _)| *at <= bytes.len()));
         let total = bytes.len() + blobs.iter().map(|(_, blob)| blob.len()).sum::<usize>();
-        Self { bytes, blobs, sent: 0, total }
+        Self { bytes, spliced: Spliced::Blobs(blobs), sent: 0, total }
+    }
+
+    /// Bytes with received ones spliced in at ascending offsets.
+    pub fn forwarding(bytes: Vec<u8>, kept: Vec<(usize, Kept)>) -> Self {
+        debug_assert!(kept.is_sorted_by_key(|(at, _)| *at));
+        debug_assert!(kept.iter().all(|(at, _)| *at <= bytes.len()));
+        let total = bytes.len() + kept.iter().map(|(_, kept)| kept.bytes().len()).sum::<usize>();
+        Self { bytes, spliced: Spliced::Kept(kept), sent: 0, total }
     }
 
     /// Bytes that have not left yet.
@@ -36,7 +76,7 @@ impl Payload {
 
     /// The plain rest, when no value is spliced in: the common case, one slice.
     pub(crate) fn plain(&self) -> Option<&[u8]> {
-        self.blobs.is_empty().then(|| &self.bytes[self.sent..])
+        (self.spliced.len() == 0).then(|| &self.bytes[self.sent..])
     }
 
     /// Notes that `n` more bytes have left.
@@ -45,39 +85,46 @@ impl Payload {
         assert!(self.sent <= self.total, "the kernel sent more than it was given");
     }
 
-    /// The next pieces to send, at most `limit` bytes and [`MAX_PIECES`] pieces.
-    pub(crate) fn pieces(&self, limit: usize) -> Vec<IoSlice<'_>> {
-        let mut pieces = Vec::with_capacity(MAX_PIECES);
-        let (mut skip, mut room) = (self.sent, limit);
-        let mut push = |part: &'_ [u8]| -> Option<(usize, usize)> {
+    /// Calls `each` with the next pieces to send, at most `limit` bytes and [`MAX_PIECES`] of
+    /// them.
+    pub(crate) fn each_piece<'a>(&'a self, limit: usize, mut each: impl FnMut(&'a [u8])) {
+        let (mut skip, mut room, mut pieces) = (self.sent, limit, 0);
+        let mut push = |part: &'a [u8]| {
             let from = skip.min(part.len());
             skip -= from;
             let len = (part.len() - from).min(room);
             room -= len;
-            (len > 0).then_some((from, len))
+            if len > 0 && pieces < MAX_PIECES {
+                pieces += 1;
+                each(&part[from..from + len]);
+            }
+            len > 0 && pieces == MAX_PIECES
         };
         let mut at = 0;
-        for (offset, blob) in &self.blobs {
-            for part in [&self.bytes[at..*offset], blob.bytes()] {
-                if let Some((from, len)) = push(part) {
-                    pieces.push(IoSlice::new(&part[from..from + len]));
-                }
+        for n in 0..self.spliced.len() {
+            let (offset, part) = self.spliced.at(n);
+            if push(&self.bytes[at..offset]) || push(part) {
+                return;
             }
-            at = *offset;
-            if pieces.len() + 3 > MAX_PIECES {
-                return pieces;
-            }
+            at = offset;
         }
-        let tail = &self.bytes[at..];
-        if let Some((from, len)) = push(tail) {
-            pieces.push(IoSlice::new(&tail[from..from + len]));
-        }
-        pieces
+        push(&self.bytes[at..]);
     }
 
     /// The byte buffer, emptied, for the next reply.
     pub fn into_buffer(mut self) -> Vec<u8> {
         self.bytes.clear();
         self.bytes
+    }
+
+    /// The same, and the list of what was spliced in, emptied too.
+    pub fn into_buffers(mut self) -> (Vec<u8>, Vec<(usize, Kept)>) {
+        self.bytes.clear();
+        let mut kept = match self.spliced {
+            Spliced::Kept(kept) => kept,
+            Spliced::Blobs(_) => Vec::new(),
+        };
+        kept.clear();
+        (self.bytes, kept)
     }
 }

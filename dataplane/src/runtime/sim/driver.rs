@@ -18,7 +18,7 @@ use shards::time::{Nanos, Now};
 use super::link::{End, Server};
 use super::net::{Conn, Net, Receive, Slot};
 use crate::runtime::{
-    ConnKey, Driver, DriverKind, Event, ListenerId, Loan, Payload, RECEIVE_BUFFER_BYTES,
+    ConnKey, Driver, DriverKind, Event, Kept, ListenerId, Loan, Payload, RECEIVE_BUFFER_BYTES,
     SEND_CHUNK_BYTES, Socket, Wait, Waker,
 };
 
@@ -115,13 +115,12 @@ impl SimDriver {
             n = net.rng.between(1, n);
         }
         net.counts.short_sends += u64::from(n < fits);
-        let mut room = n;
-        for piece in payload.pieces(n) {
-            let part = &piece[..piece.len().min(room)];
-            link.down.wire.extend(part);
-            room -= part.len();
-        }
-        payload.advance(n - room);
+        let mut took = 0;
+        payload.each_piece(n, |piece| {
+            link.down.wire.extend(piece);
+            took += piece.len();
+        });
+        payload.advance(took);
         if payload.left() == 0 { conn.sending.take() } else { None }
     }
 
@@ -248,6 +247,14 @@ impl Driver for SimDriver {
     fn bytes(&self, loan: Loan) -> &[u8] {
         assert!(usize::from(loan.id) < self.lent, "a loan ends with its turn");
         &self.buffers[usize::from(loan.id)][..loan.len as usize]
+    }
+
+    fn keep(&mut self, loan: Loan) -> Option<Kept> {
+        if self.net.borrow_mut().rng.chance(20) {
+            return None; // as when many are kept
+        }
+        let bytes = self.bytes(loan).to_vec().into_boxed_slice();
+        Some(Kept::of_heap(bytes, loan.len as usize))
     }
 
     fn submit(&mut self) -> io::Result<()> {

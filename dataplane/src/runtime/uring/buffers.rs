@@ -5,10 +5,14 @@
 //! belongs to the kernel from [`BufferRing::give`] until a completion names it.
 #![allow(unsafe_code)]
 
+use std::cell::{Cell, RefCell};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use super::super::MOST_KEPT;
 use io_uring::Submitter;
 use io_uring::types::BufRingEntry;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
@@ -46,10 +50,82 @@ impl Drop for Mapping {
     }
 }
 
+/// The memory of all buffers, and who shares which.
+struct Storage {
+    mapping: ManuallyDrop<Mapping>,
+    count: u16,
+    size: usize,
+    /// Whether the mapping stays for ever.
+    leaked: Cell<bool>,
+    /// Shares of each buffer that have been kept.
+    shares: Box<[Cell<u32>]>,
+    /// Buffers of which there are any.
+    kept: Cell<usize>,
+    /// Those whose last share has gone.
+    free: RefCell<Vec<u16>>,
+}
+
+impl Storage {
+    fn address(&self, id: u16) -> *mut u8 {
+        assert!(id < self.count, "no such buffer");
+        // SAFETY: id < count keeps the offset inside the storage.
+        unsafe { self.mapping.start.as_ptr().add(usize::from(id) * self.size) }
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        if !self.leaked.get() {
+            // SAFETY: dropped once, here, and not used after.
+            unsafe { ManuallyDrop::drop(&mut self.mapping) };
+        }
+    }
+}
+
+/// A share of one buffer, which the kernel does not get back while there is any.
+pub(in crate::runtime) struct RingShare {
+    storage: Rc<Storage>,
+    id: u16,
+}
+
+impl RingShare {
+    /// The whole buffer.
+    #[inline]
+    pub(in crate::runtime) fn bytes(&self) -> &[u8] {
+        // SAFETY: in bounds, initialised (mapped zeroed), alive with `storage`, and not written
+        // by the kernel: `BufferRing` gives it a buffer only when nobody has a share of it.
+        unsafe { std::slice::from_raw_parts(self.storage.address(self.id), self.storage.size) }
+    }
+}
+
+impl std::fmt::Debug for RingShare {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RingShare({})", self.id)
+    }
+}
+
+impl Clone for RingShare {
+    fn clone(&self) -> Self {
+        let shares = &self.storage.shares[usize::from(self.id)];
+        shares.set(shares.get() + 1);
+        Self { storage: self.storage.clone(), id: self.id }
+    }
+}
+
+impl Drop for RingShare {
+    fn drop(&mut self) {
+        let shares = &self.storage.shares[usize::from(self.id)];
+        shares.set(shares.get() - 1);
+        if shares.get() == 0 {
+            self.storage.free.borrow_mut().push(self.id);
+        }
+    }
+}
+
 /// The ring and the storage behind it.
 pub(super) struct BufferRing {
     descriptors: Mapping,
-    storage: Mapping,
+    storage: Rc<Storage>,
     count: u16,
     size: usize,
     tail: u16,
@@ -65,7 +141,15 @@ impl BufferRing {
     ) -> io::Result<Self> {
         assert!(count.is_power_of_two(), "the kernel masks ring positions");
         let descriptors = Mapping::new(usize::from(count) * size_of::<BufRingEntry>())?;
-        let storage = Mapping::new(usize::from(count) * size)?;
+        let storage = Rc::new(Storage {
+            mapping: ManuallyDrop::new(Mapping::new(usize::from(count) * size)?),
+            count,
+            size,
+            leaked: Cell::new(false),
+            shares: (0..count).map(|_| Cell::new(0)).collect(),
+            kept: Cell::new(0),
+            free: RefCell::new(Vec::with_capacity(count.into())),
+        });
         // SAFETY: page-aligned, long enough for `count` descriptors, and alive as long as
         // the ring: the owner drops the ring first.
         unsafe {
@@ -84,10 +168,35 @@ impl BufferRing {
         Ok(ring)
     }
 
-    fn address(&self, id: u16) -> *mut u8 {
-        assert!(id < self.count, "no such buffer");
-        // SAFETY: id < count keeps the offset inside the storage.
-        unsafe { self.storage.start.as_ptr().add(usize::from(id) * self.size) }
+    /// A share of a buffer that is on loan; none when too many are kept.
+    pub(super) fn keep(&mut self, id: u16) -> Option<RingShare> {
+        let storage = &self.storage;
+        let shares = &storage.shares[usize::from(id)];
+        debug_assert_eq!(shares.get(), 0, "a loan is kept once");
+        if storage.kept.get() >= MOST_KEPT {
+            return None;
+        }
+        storage.kept.set(storage.kept.get() + 1);
+        shares.set(1);
+        Some(RingShare { storage: storage.clone(), id })
+    }
+
+    /// A loan is over: the kernel gets the buffer, unless somebody has a share of it.
+    pub(super) fn give_unless_kept(&mut self, id: u16) {
+        let kept = self.storage.shares[usize::from(id)].get() > 0
+            || self.storage.free.borrow().contains(&id);
+        if !kept {
+            self.give(id);
+        }
+    }
+
+    /// Buffers whose last share has gone go to the kernel.
+    pub(super) fn take_back(&mut self) {
+        let storage = self.storage.clone();
+        for id in storage.free.borrow_mut().drain(..) {
+            storage.kept.set(storage.kept.get() - 1);
+            self.give(id);
+        }
     }
 
     /// The first `len` bytes of a buffer that a completion has handed to us.
@@ -95,19 +204,19 @@ impl BufferRing {
         assert!(len <= self.size, "a buffer is not that long");
         // SAFETY: in bounds, initialised (mapped zeroed), and not written by the kernel
         // until `give`, which takes `&mut self` and so ends this borrow.
-        unsafe { std::slice::from_raw_parts(self.address(id), len) }
+        unsafe { std::slice::from_raw_parts(self.storage.address(id), len) }
     }
 
     /// Keeps the memory mapped for ever, for a ring that is torn down amid receives.
     pub(super) fn leak(&mut self) {
         self.descriptors.len = 0;
-        self.storage.len = 0;
+        self.storage.leaked.set(true);
     }
 
     /// Gives a buffer to the kernel; visible to it after [`Self::publish`].
     pub(super) fn give(&mut self, id: u16) {
         let slot = usize::from(self.tail & (self.count - 1));
-        let address = self.address(id) as u64;
+        let address = self.storage.address(id) as u64;
         // SAFETY: slot < count; the kernel reads no descriptor at or beyond the tail.
         let entry =
             unsafe { &mut *self.descriptors.start.as_ptr().cast::<BufRingEntry>().add(slot) };

@@ -28,11 +28,12 @@ use rustix::net::{Shutdown, shutdown};
 
 use super::waker::EventFd;
 use super::{
-    ConnKey, Driver, DriverKind, Event, ListenerId, Loan, Payload, RECEIVE_BUFFER_BYTES,
+    ConnKey, Driver, DriverKind, Event, Kept, ListenerId, Loan, Payload, RECEIVE_BUFFER_BYTES,
     RECEIVE_BUFFERS, SEND_CHUNK_BYTES, Socket, Wait, Waker, clock,
 };
 use bells::Bells;
 use buffers::BufferRing;
+pub(super) use buffers::RingShare;
 use ring::Ring;
 use shards::time::Nanos;
 
@@ -93,7 +94,7 @@ enum Receive {
 struct Message {
     header: libc::msghdr,
     /// What the header points to.
-    _pieces: Vec<libc::iovec>,
+    pieces: Vec<libc::iovec>,
 }
 
 struct Conn {
@@ -242,8 +243,8 @@ impl Uring {
             let len = bytes.len().min(SEND_CHUNK_BYTES) as u32;
             opcode::Send::new(fd, bytes.as_ptr(), len).flags(libc::MSG_NOSIGNAL).build()
         } else {
-            let message = Message::new(payload);
-            let message = conn.message.insert(Box::new(message));
+            let message = conn.message.get_or_insert_default();
+            message.fill(payload);
             opcode::SendMsg::new(fd, &raw const message.header)
                 .flags(libc::MSG_NOSIGNAL as u32)
                 .build()
@@ -373,8 +374,9 @@ impl Uring {
     /// What has to be armed before the kernel is entered.
     fn prepare(&mut self) {
         for id in self.loans.drain(..) {
-            self.buffers.give(id);
+            self.buffers.give_unless_kept(id);
         }
+        self.buffers.take_back();
         self.buffers.publish();
         while let Some(key) = self.starved.pop() {
             self.arm_receive(key);
@@ -396,21 +398,26 @@ impl Uring {
     }
 }
 
+impl Default for Message {
+    fn default() -> Self {
+        // SAFETY: all-zero is a valid msghdr: no name, no pieces, no control data.
+        let header = unsafe { std::mem::zeroed() };
+        Self { header, pieces: Vec::new() }
+    }
+}
+
 impl Message {
-    fn new(payload: &Payload) -> Self {
-        let mut pieces: Vec<libc::iovec> = payload
-            .pieces(SEND_CHUNK_BYTES)
-            .iter()
-            .map(|piece| libc::iovec {
+    /// Names the next pieces of a payload; those of before have left.
+    fn fill(&mut self, payload: &Payload) {
+        self.pieces.clear();
+        payload.each_piece(SEND_CHUNK_BYTES, |piece| {
+            self.pieces.push(libc::iovec {
                 iov_base: piece.as_ptr().cast_mut().cast(),
                 iov_len: piece.len(),
-            })
-            .collect();
-        // SAFETY: all-zero is a valid msghdr: no name, no pieces, no control data.
-        let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
-        header.msg_iov = pieces.as_mut_ptr();
-        header.msg_iovlen = pieces.len();
-        Self { header, _pieces: pieces }
+            });
+        });
+        self.header.msg_iov = self.pieces.as_mut_ptr();
+        self.header.msg_iovlen = self.pieces.len();
     }
 }
 
@@ -514,6 +521,11 @@ impl Driver for Uring {
 
     fn bytes(&self, loan: Loan) -> &[u8] {
         self.buffers.bytes(loan.id, loan.len as usize)
+    }
+
+    fn keep(&mut self, loan: Loan) -> Option<Kept> {
+        let share = self.buffers.keep(loan.id)?;
+        Some(Kept::of_ring(share, loan.len as usize))
     }
 
     fn submit(&mut self) -> io::Result<()> {
