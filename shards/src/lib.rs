@@ -8,6 +8,7 @@ pub mod command;
 pub mod glob;
 pub mod holds;
 pub mod ids;
+pub mod limit;
 pub mod number;
 pub mod operation;
 pub mod order;
