@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use shards::limit;
 use shards::settings::parse_bytes;
 
 use crate::cluster;
 
-/// A thread-per-core data plane. This version is a cache that speaks Redis' protocol.
+/// A thread-per-core data plane. This version is a cache and a rate limiter that speak Redis' protocol.
 #[derive(Debug, Parser)]
 #[command(name = "corelane", version)]
 pub(crate) struct Cli {
@@ -63,6 +64,9 @@ pub(crate) struct ServeOptions {
     /// Memory for keys and values, as in 512mb or 4gb; 0 for no limit.
     #[arg(long, value_name = "BYTES", default_value = "0", value_parser = bytes)]
     pub(crate) maxmemory: u64,
+    /// Buckets of rate limits that owe something at a time, divided among the shards.
+    #[arg(long, value_name = "N", default_value_t = limit::DEFAULT_BUCKETS, value_parser = clap::value_parser!(u32).range(1..=i64::from(limit::MOST_BUCKETS)))]
+    pub(crate) limit_buckets: u32,
     /// File that holds the password clients have to give.
     #[arg(long, value_name = "FILE")]
     pub(crate) requirepass_file: Option<PathBuf>,

@@ -241,7 +241,11 @@ fn run_shard<D: Driver>(
 
 fn settings(options: &ServeOptions) -> Result<Settings, String> {
     let files = net::raise_file_limit();
-    let mut settings = Settings { maxmemory: options.maxmemory, ..Settings::default() };
+    let mut settings = Settings {
+        maxmemory: options.maxmemory,
+        limit_buckets: options.limit_buckets,
+        ..Settings::default()
+    };
     let room = files.saturating_sub(OWN_DESCRIPTORS);
     if room < FEWEST_CLIENTS {
         return Err(format!(

@@ -78,7 +78,7 @@ fn redis_py(driver: &str) {
         let mut command = Command::new(tools::python());
         command.arg(script("redis_py.py")).args([&node.resp.port().to_string(), driver, protocol]);
         let text = tools::must(&mut command, LIMIT);
-        assert_eq!(text.matches("ok ").count(), 5, "{text}");
+        assert_eq!(text.matches("ok ").count(), 6, "{text}");
     }
 }
 

@@ -1,7 +1,8 @@
 //! Conversations: the same requests get the same replies as from a real server.
 //!
 //! The replies in `conversations/*.resp` and, from a node of a cluster,
-//! `conversations_cluster/*.resp` come from the server named in each file's first line.
+//! `conversations_cluster/*.resp` come from the server named in each file's first line. Those in
+//! `conversations_own/*.resp` are of commands that it lacks; each file says whose they are.
 //! `CORELANE_RECORD=1 cargo test --test conversations` records them anew.
 
 #![forbid(unsafe_code)]
@@ -23,6 +24,9 @@ const STANDALONE: &str = "tests/conversations";
 /// With a node of a cluster that has all slots.
 const CLUSTER: &str = "tests/conversations_cluster";
 
+/// With commands that the real servers at hand lack.
+const OWN: &str = "tests/conversations_own";
+
 fn files(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let entries = fs::read_dir(folder).expect("the folder of conversations");
@@ -33,7 +37,7 @@ fn files(folder: &str) -> Vec<PathBuf> {
 }
 
 fn all_files() -> Vec<PathBuf> {
-    [files(STANDALONE), files(CLUSTER)].concat()
+    [files(STANDALONE), files(CLUSTER), files(OWN)].concat()
 }
 
 #[track_caller]
@@ -52,6 +56,12 @@ fn same_replies_as_a_real_server(driver: &str) {
     all_hold(STANDALONE, node.resp);
 }
 
+/// In the words of the sources that the files name.
+fn same_replies_as_is_written(driver: &str) {
+    let node = Node::start(driver);
+    all_hold(OWN, node.resp);
+}
+
 /// On a node of one shard, which has all slots.
 fn same_replies_as_a_real_cluster(driver: &str) {
     let options = Options::driver(driver).arg("--shards").arg("1");
@@ -59,7 +69,11 @@ fn same_replies_as_a_real_cluster(driver: &str) {
     all_hold(CLUSTER, node.cluster[0]);
 }
 
-on_each_driver!(same_replies_as_a_real_server, same_replies_as_a_real_cluster);
+on_each_driver!(
+    same_replies_as_a_real_server,
+    same_replies_as_a_real_cluster,
+    same_replies_as_is_written,
+);
 
 /// The files themselves are checked against the server they were recorded from, so that a
 /// reply changed by hand does not pass for its own.
@@ -97,7 +111,7 @@ fn every_file_says_where_it_comes_from_and_reads_back() {
     }
 }
 
-/// A command is listed only when a conversation shows that a real server answers alike.
+/// A command is listed only when a conversation shows that it answers as others do.
 #[test]
 fn every_command_has_a_conversation() {
     let read = |path: &PathBuf| fs::read_to_string(path).expect("read");

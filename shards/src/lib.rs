@@ -10,6 +10,7 @@ pub mod config;
 pub mod glob;
 pub mod holds;
 pub mod ids;
+pub mod limit;
 pub mod number;
 pub mod operation;
 pub mod order;

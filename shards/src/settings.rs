@@ -8,6 +8,7 @@
 
 use std::net::IpAddr;
 
+use crate::limit;
 use crate::store::EvictionPolicy;
 
 /// When a client's pending output gets it closed; 0 is never.
@@ -45,6 +46,8 @@ pub struct Settings {
     pub output_limit: OutputLimit,
     /// Logical databases; fixed while the node runs.
     pub databases: u8,
+    /// Buckets of rate limits of the node; fixed while the node runs.
+    pub limit_buckets: u32,
     /// Port and addresses of the RESP listener; fixed while the node runs.
     pub port: u16,
     /// See `port`.
@@ -64,6 +67,7 @@ impl Default for Settings {
             proto_max_bulk_len: 512 << 20,
             output_limit: OutputLimit { hard: 0, soft: 32 << 20, soft_seconds: 10 },
             databases: 16,
+            limit_buckets: limit::DEFAULT_BUCKETS,
             port: 6379,
             bind: "127.0.0.1".into(),
         }
@@ -177,6 +181,11 @@ pub const PARAMETERS: &[Parameter] = &[
     ),
     fixed("databases", |s| s.databases.to_string().into(), "Logical databases."),
     fixed("io-threads", |_| "1".into(), "Shards of this node."),
+    fixed(
+        "limit-buckets",
+        |s| s.limit_buckets.to_string().into(),
+        "Buckets of rate limits that owe something at a time.",
+    ),
     settable(
         "maxclients",
         |s| s.maxclients.to_string().into(),

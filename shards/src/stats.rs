@@ -112,6 +112,14 @@ shard_stats! {
     counter redirected: "Commands of cluster clients whose key is another shard's (MOVED).";
     counter refused_cross_slot: "Commands of cluster clients refused because their keys are in several slots (CROSSSLOT).";
     counter transactions_broken: "Transactions not executed because a watched key had changed.";
+    counter limit_admitted: "Hits on rate limits admitted.";
+    counter limit_refused: "Hits on rate limits refused; later they would be admitted.";
+    counter limit_never: "Hits on rate limits refused for good: dearer than a full bucket.";
+    counter limit_full: "Hits on rate limits refused because there was no room for another bucket.";
+    counter limit_looks: "Looks at rate limits, which take nothing.";
+    counter limit_reclaimed: "Buckets of rate limits forgotten because they were full.";
+    gauge limit_buckets: "Buckets of rate limits remembered.";
+    gauge limit_memory_bytes: "Bytes of buckets of rate limits and their index.";
     gauge keys: "Keys held.";
     gauge expiring_keys: "Keys held that will expire.";
     gauge memory_used_bytes: "Bytes of keys, values and index, of long values that arrive, and of values and long replies that are being sent.";
@@ -137,11 +145,11 @@ impl ShardStats {
 }
 
 /// The first words of error replies, as INFO errorstats shows them.
-pub const ERROR_CODES: [&str; 8] =
-    ["CROSSSLOT", "ERR", "EXECABORT", "MOVED", "NOAUTH", "NOPROTO", "OOM", "WRONGPASS"];
+pub const ERROR_CODES: [&str; 9] =
+    ["CROSSSLOT", "Cell", "ERR", "EXECABORT", "MOVED", "NOAUTH", "NOPROTO", "OOM", "WRONGPASS"];
 
 /// Where an error without a known code is counted: as `ERR`.
-const OTHER_ERRORS: usize = 1;
+const OTHER_ERRORS: usize = 2;
 
 /// A counter for each code of [`ERROR_CODES`].
 #[derive(Debug, Default)]

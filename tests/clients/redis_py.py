@@ -26,6 +26,20 @@ def strings(r):
     assert binary.set(blob[:300], blob) and binary.get(blob[:300]) == blob
 
 
+def limits(r):
+    throttle = lambda *numbers: r.execute_command("CL.THROTTLE", f"py:{DRIVER}:{PROTOCOL}", *numbers)
+    assert throttle(1, 1, 1000) == [0, 2, 1, -1, 1000]
+    assert throttle(1, 1, 1000, 2) == [1, 2, 1, 1000, 1000]
+    pipe = r.pipeline(transaction=True)
+    pipe.execute_command("CL.THROTTLE", "py:tx", 0, 1, 1000).set("py:tx", "a key of that name")
+    assert pipe.execute()[1] is True and r.get("py:tx") == "a key of that name"
+    try:
+        throttle("many", 1, 1)
+        assert False, "that is no number"
+    except redis.ResponseError as error:
+        assert "Couldn't parse as integer: many" in str(error)
+
+
 def pipelines(r):
     pipe = r.pipeline(transaction=False)
     for n in range(5000):
@@ -99,7 +113,7 @@ def connection(r):
 def main():
     r = connect()
     r.flushall()
-    for part in (strings, pipelines, transactions, scans, connection):
+    for part in (strings, limits, pipelines, transactions, scans, connection):
         part(r)
         print("ok", part.__name__)
     r.close()

@@ -255,6 +255,7 @@ impl<D: Driver> CacheServer<D> {
         self.flush();
         self.flush_mesh();
         let tick = self.shard.store.tick(self.now, TICK_BUDGET);
+        self.shard.limiter.tick(self.now.mono);
         let end = self.driver.monotonic();
         if self.requests > 0 {
             let spent = [
@@ -508,6 +509,7 @@ impl<D: Driver> CacheServer<D> {
         stats.parked_commands.set(parked as u64);
         let stages = &self.stages;
         let (store, counts) = (&self.shard.store, &self.shard.stats);
+        let limiter = &self.shard.limiter;
         self.control.stages.answer(|form| {
             form.add(stages);
             stats.cpu_ns.set(self.driver.cpu_time().0);
@@ -515,6 +517,7 @@ impl<D: Driver> CacheServer<D> {
             counts.keys.set(all.clone().map(|db| store.len(db) as u64).sum());
             counts.expiring_keys.set(all.map(|db| store.expires(db) as u64).sum());
             counts.memory_used_bytes.set(store.memory_used() as u64);
+            limiter.report();
         });
     }
 }

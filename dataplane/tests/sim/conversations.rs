@@ -1,7 +1,7 @@
 //! The conversations recorded from a real server, played in process on one to three shards.
 //!
-//! The same files as in `tests/conversations`, and the same code reads them; only the talking is
-//! done here, over the simulated network. None is left out.
+//! The same files as in `tests/conversations` and `tests/conversations_own`, and the same code reads
+//! them; only the talking is done here, over the simulated network. None is left out.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -125,9 +125,10 @@ fn play(world: &mut World<'_>, section: &Section, protocol: u8, wrong: &mut Vec<
 
 #[test]
 fn conversations_hold_in_process() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/conversations");
-    let mut files: Vec<_> =
-        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests");
+    let folders = ["conversations", "conversations_own"].map(|folder| tests.join(folder));
+    let listed = folders.into_iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    let mut files: Vec<_> = listed.map(|entry| entry.unwrap().path()).collect();
     files.sort();
     let (mut wrong, mut played) = (Vec::new(), 0);
     for path in &files {

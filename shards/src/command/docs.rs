@@ -21,6 +21,7 @@ pub fn reference_markdown() -> String {
         Group::Connection,
         Group::Server,
         Group::Cluster,
+        Group::Limits,
     ];
     for group in groups {
         let name = group.name();

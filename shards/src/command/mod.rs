@@ -17,6 +17,7 @@ mod expiry;
 mod info;
 mod introspect;
 mod keys;
+mod limit;
 mod long;
 mod lookup;
 mod numbers;
@@ -50,6 +51,7 @@ pub(crate) use transaction::note_watches;
 
 use crate::budget::{Budget, Room};
 use crate::ids::{ClientId, DbId, ShardId};
+use crate::limit::Limiter;
 use crate::operation::{Begun, PartReply};
 use crate::partition::Partition;
 use crate::reply::Reply;
@@ -67,6 +69,8 @@ const EVICTIONS_PER_WRITE: usize = 64;
 pub struct Shard {
     /// Keys and values.
     pub store: Store,
+    /// Rate limits, which are no keys.
+    pub limiter: Limiter,
     /// What the operator has set.
     pub settings: Settings,
     /// What it counts.
@@ -95,8 +99,10 @@ impl Shard {
         let store = Store::new(config);
         let hasher = store.hasher();
         let partition = Partition::SINGLE;
+        let limiter = Limiter::new(settings.limit_buckets, stats.clone());
         Self {
             store,
+            limiter,
             settings,
             stats,
             id: ShardId(0),
@@ -112,7 +118,9 @@ impl Shard {
 
     /// The same as one of several: all of a node hash keys under one seed.
     pub fn in_node(self, id: ShardId, partition: Partition) -> Self {
-        Self { id, partition, ..self }
+        let buckets = self.settings.limit_buckets.div_ceil(partition.shards().into());
+        let limiter = Limiter::new(buckets, self.stats.clone());
+        Self { id, partition, limiter, ..self }
     }
 
     /// The same under the node's limit of memory.

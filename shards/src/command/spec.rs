@@ -107,6 +107,8 @@ pub enum Group {
     Transactions,
     /// A cluster's nodes and slots.
     Cluster,
+    /// Rate limits.
+    Limits,
 }
 
 impl Group {
@@ -119,6 +121,7 @@ impl Group {
             Self::Server => "server",
             Self::Transactions => "transactions",
             Self::Cluster => "cluster",
+            Self::Limits => "limits",
         }
     }
 }
@@ -172,7 +175,7 @@ pub struct CommandSpec {
     pub keys: Keys,
     /// What it is about.
     pub group: Group,
-    /// First version of Redis or Valkey that has it.
+    /// First version of Redis or Valkey that has it; of redis-cell for what is that module's.
     pub since: &'static str,
     /// Cost in the number of whatever it names.
     pub complexity: &'static str,

@@ -100,7 +100,8 @@ pub(super) fn kind_of(name: &str) -> &'static str {
         "key" | "newkey" | "source" | "destination" => "key",
         "seconds" | "milliseconds" | "increment" | "decrement" | "offset" | "start" | "end"
         | "count" | "index" | "index1" | "index2" | "cursor" | "client-id" | "protover"
-        | "destination-db" | "db" | "maxage" => "integer",
+        | "destination-db" | "db" | "maxage" | "max-burst" | "count-per-period" | "period"
+        | "quantity" => "integer",
         "unix-time-seconds" | "unix-time-milliseconds" => "unix-time",
         "pattern" => "pattern",
         _ => "string",

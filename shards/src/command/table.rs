@@ -8,7 +8,7 @@
 use super::spec::{CommandSpec, Flags, Group, Handler, Keys};
 use super::spread::{Gather, Spread};
 use super::{
-    admin, client, cluster, connection, expiry, info, introspect, keys, numbers, strings,
+    admin, client, cluster, connection, expiry, info, introspect, keys, limit, numbers, strings,
     transaction,
 };
 
@@ -526,4 +526,9 @@ pub static COMMANDS: &[CommandSpec] = &[
     command("readwrite", 1, "", cluster::readwrite)
         .is(Group::Cluster, &[Flags::LOADING, Flags::STALE, Flags::FAST], Keys::NONE)
         .doc("3.0.0", "O(1)", "Takes READONLY back."),
+    command("cl.throttle", -5, "<key> <max-burst> <count-per-period> <period> [ <quantity> ]", limit::throttle)
+        .is(Group::Limits, &[Flags::WRITE, Flags::FAST], Keys::ONE)
+        .uses(&["RW access update"])
+        .tips(&["nondeterministic_output"])
+        .doc("0.1.0", "O(1)", "Takes a quantity (1; 0 only looks) from the bucket of a rate limit that refills by a count in each period of seconds and holds max-burst + 1, as redis-cell does: returns whether it was limited, the limit, what remains, and in how many seconds to try again (-1 where that is of no use) and the bucket is full."),
 ];

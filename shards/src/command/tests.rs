@@ -77,11 +77,11 @@ impl Host for Alone {
     }
 }
 
-struct Client {
-    shard: Shard,
+pub(super) struct Client {
+    pub(super) shard: Shard,
     session: Session,
     other: Session,
-    now: Now,
+    pub(super) now: Now,
     /// Of the last operation that took some.
     steps: usize,
 }
@@ -100,7 +100,7 @@ impl Client {
     }
 
     /// Executes a line of words; `\_` is a space within one, `\e` nothing.
-    fn say(&mut self, line: &str) -> String {
+    pub(super) fn say(&mut self, line: &str) -> String {
         let reply = whole(&self.reply(line));
         String::from_utf8_lossy(&reply).replace("\r\n", " ").trim_end().to_string()
     }
@@ -154,12 +154,12 @@ fn whole(reply: &Reply) -> Vec<u8> {
 
 /// Runs lines of `command => reply`; `pass MS` lets time go by.
 #[track_caller]
-fn check(script: &str) {
+pub(super) fn check(script: &str) {
     check_with(Settings::default(), script);
 }
 
 #[track_caller]
-fn check_with(settings: Settings, script: &str) {
+pub(super) fn check_with(settings: Settings, script: &str) {
     let mut client = Client::new(settings);
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         if let Some(ms) = line.strip_prefix("pass ") {
@@ -171,6 +171,11 @@ fn check_with(settings: Settings, script: &str) {
         let (command, expect) = line.split_once("=>").expect("command => reply");
         assert_eq!(client.say(command.trim()), expect.trim(), "{command}");
     }
+}
+
+/// A client of a shard of its own.
+pub(super) fn client(settings: Settings) -> Client {
+    Client::new(settings)
 }
 
 /// A cache with a limit in MiB.

@@ -57,6 +57,9 @@ pub(super) const LINES: &[&str] = &[
     "INCRBY <k> <i>",
     "DECRBY <k> <i>",
     "INCRBYFLOAT <k> <v>",
+    // Rate limits
+    "CL.THROTTLE <k> 2 1 60",
+    "CL.THROTTLE <k> <i> 1 60 2",
     "MSETNX <k> <v> <k> <v> <k> <v>",
     // Any key
     "UNLINK <k> <k> <k>",
