@@ -121,7 +121,8 @@ fn place_key(path: &Path) -> Result<PlaceKey, BuildError> {
     };
     let (Path::Exact(whole) | Path::Prefix(whole)) = path;
     let good = whole.starts_with('/') && whole.len() <= MAX_PATH && !whole.contains("//");
-    if !good || text.matches('/').count() > MAX_SEGMENTS {
+    let deep = kind == PathKind::Prefix && text.matches('/').count() > MAX_SEGMENTS;
+    if !good || deep {
         return Err(BuildError::Path(whole.clone()));
     }
     Ok((kind, text.len(), text.to_owned()))

@@ -1,0 +1,225 @@
+//! Listeners of Gateways, and which of them a route attaches to.
+
+use std::collections::HashMap;
+
+use shards::config::draft::Listener;
+
+use crate::resources::model::{HttpRoute, Id, Model, ParentRef};
+use crate::resources::{Diagnostic, Known, Located, Spot, hint};
+
+/// The Gateway that routes without a parent attach to.
+const DEFAULT: &str = "default";
+
+/// Listeners in the order of the files.
+pub(super) struct Listeners {
+    pub(super) drafts: Vec<Listener>,
+    facts: Vec<Facts>,
+    /// Whether the only Gateway is the one that nobody has written.
+    implicit: bool,
+    gateways: Vec<Id>,
+}
+
+/// What attaching asks about.
+struct Facts {
+    gateway: Id,
+    name: String,
+    port: u16,
+    hostname: Option<String>,
+    all_namespaces: bool,
+}
+
+impl Listeners {
+    pub(super) fn of(model: &Model, faults: &mut Vec<Diagnostic>) -> Self {
+        let implicit = model.gateways.is_empty();
+        let gateways = model.gateways.iter().map(|gateway| gateway.id.clone()).collect();
+        let mut all = Self { drafts: Vec::new(), facts: Vec::new(), implicit, gateways };
+        if implicit {
+            let id = Id { namespace: DEFAULT.into(), name: DEFAULT.into() };
+            all.gateways.push(id.clone());
+            all.add(Facts {
+                gateway: id,
+                name: "http".into(),
+                port: 0,
+                hostname: None,
+                all_namespaces: true,
+            });
+        }
+        let mut taken: HashMap<(u16, Option<&str>), &Spot> = HashMap::new();
+        for gateway in &model.gateways {
+            for (n, listener) in gateway.listeners.iter().enumerate() {
+                let place = (listener.port.value, listener.hostname.as_deref());
+                if let Some(first) = taken.insert(place, &listener.port.spot) {
+                    let names = listener.hostname.as_deref().unwrap_or("all names");
+                    let text = format!(
+                        "spec.listeners[{n}].port: {} is taken for {names} by the listener at {first}",
+                        listener.port.value
+                    );
+                    faults.push(Diagnostic::new(&listener.port.spot, text));
+                }
+                all.add(Facts {
+                    gateway: gateway.id.clone(),
+                    name: listener.name.clone(),
+                    port: listener.port.value,
+                    hostname: listener.hostname.clone(),
+                    all_namespaces: listener.all_namespaces,
+                });
+            }
+        }
+        all
+    }
+
+    fn add(&mut self, facts: Facts) {
+        let name = format!("{}/{}", facts.gateway, facts.name);
+        let (port, hostname) = (facts.port, facts.hostname.clone());
+        self.drafts.push(Listener { name, port, hostname });
+        self.facts.push(facts);
+    }
+
+    /// Positions of the listeners that a route attaches to.
+    pub(super) fn of_route(
+        &self,
+        route: &HttpRoute,
+        known: &Known,
+        faults: &mut Vec<Diagnostic>,
+    ) -> Vec<usize> {
+        let mut attached = Vec::new();
+        if route.parents.is_empty() {
+            let name = Located { value: DEFAULT.into(), spot: route.spot.clone() };
+            let parent = ParentRef {
+                path: "spec.parentRefs".into(),
+                namespace: None,
+                name,
+                section: None,
+                port: None,
+            };
+            self.attach(route, &parent, known, &mut attached, faults);
+        }
+        for parent in &route.parents {
+            self.attach(route, parent, known, &mut attached, faults);
+        }
+        attached.sort_unstable();
+        attached.dedup();
+        attached
+    }
+
+    fn attach(
+        &self,
+        route: &HttpRoute,
+        parent: &ParentRef,
+        known: &Known,
+        attached: &mut Vec<usize>,
+        faults: &mut Vec<Diagnostic>,
+    ) {
+        let path = &parent.path;
+        let Some(gateway) = self.gateway(route, parent) else {
+            let namespace = parent.namespace.as_ref().unwrap_or(&route.id.namespace).clone();
+            let id = Id { namespace, name: parent.name.value.clone() };
+            if !known.has("Gateway", &id) {
+                faults.push(Diagnostic::new(&parent.name.spot, self.unknown(route, path, &id)));
+            }
+            return;
+        };
+        let of_it = || self.facts.iter().enumerate().filter(|(_, facts)| facts.gateway == *gateway);
+        if let Some(section) = &parent.section
+            && !of_it().any(|(_, facts)| facts.name == section.value)
+        {
+            let hint = hint(&section.value, of_it().map(|(_, facts)| facts.name.as_str()));
+            let text = format!(
+                "{path}.sectionName: Gateway {gateway} has no listener {}{hint}",
+                section.value
+            );
+            faults.push(Diagnostic::new(&section.spot, text));
+            return;
+        }
+        let named = of_it().filter(|(_, facts)| {
+            parent.section.as_ref().is_none_or(|section| section.value == facts.name)
+        });
+        let on_port: Vec<_> = named
+            .filter(|(_, facts)| parent.port.as_ref().is_none_or(|port| port.value == facts.port))
+            .collect();
+        if let (true, Some(port)) = (on_port.is_empty(), &parent.port) {
+            let text =
+                format!("{path}.port: Gateway {gateway} has no such listener on {}", port.value);
+            faults.push(Diagnostic::new(&port.spot, text));
+            return;
+        }
+        let allowed = on_port
+            .into_iter()
+            .filter(|(_, facts)| facts.all_namespaces || gateway.namespace == route.id.namespace);
+        let allowed: Vec<_> = allowed.collect();
+        if allowed.is_empty() {
+            let text = format!(
+                "{path}.name: Gateway {gateway} takes no routes of namespace {} \
+                 (allowedRoutes.namespaces.from)",
+                route.id.namespace
+            );
+            faults.push(Diagnostic::new(&parent.name.spot, text));
+            return;
+        }
+        let before = attached.len();
+        attached.extend(allowed.iter().filter(|(_, facts)| fits(route, facts)).map(|(n, _)| *n));
+        if let (true, Some(first)) = (attached.len() == before, route.hostnames.first()) {
+            let text = format!("spec.hostnames: no listener of Gateway {gateway} has any of them");
+            faults.push(Diagnostic::new(&first.spot, text));
+        }
+    }
+
+    /// The Gateway that a reference means. The one that nobody has written is in every namespace.
+    fn gateway(&self, route: &HttpRoute, parent: &ParentRef) -> Option<&Id> {
+        let namespace = parent.namespace.as_ref().unwrap_or(&route.id.namespace);
+        let is = |id: &&Id| {
+            id.name == parent.name.value && (self.implicit || id.namespace == *namespace)
+        };
+        self.gateways.iter().find(is)
+    }
+
+    fn unknown(&self, route: &HttpRoute, path: &str, id: &Id) -> String {
+        if route.parents.is_empty() {
+            let names =
+                self.gateways.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            return format!("{path} is required: there is no Gateway {id}, but {names}");
+        }
+        let there = self.gateways.iter().filter(|gateway| gateway.namespace == id.namespace);
+        let hint = hint(&id.name, there.map(|gateway| gateway.name.as_str()));
+        format!("{path}.name: there is no Gateway {id}{hint}")
+    }
+}
+
+/// Whether any name can be both the route's and the listener's.
+fn fits(route: &HttpRoute, listener: &Facts) -> bool {
+    let Some(listener) = &listener.hostname else { return true };
+    route.hostnames.is_empty()
+        || route.hostnames.iter().any(|name| intersect(&name.value, listener))
+}
+
+/// Whether two hostnames have a name in common.
+fn intersect(a: &str, b: &str) -> bool {
+    let within = |name: &str, pattern: &str| match pattern.strip_prefix('*') {
+        Some(end) => name.trim_start_matches('*').ends_with(end) && name.len() > end.len(),
+        None => name == pattern,
+    };
+    within(a, b) || within(b, a)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::intersect;
+
+    #[test]
+    fn names_in_common() {
+        for (a, b, expect) in [
+            ("a.com", "a.com", true),
+            ("a.com", "b.com", false),
+            ("a.com", "*.com", true),
+            ("com", "*.com", false),
+            ("a.b.com", "*.com", true),
+            ("*.b.com", "*.com", true),
+            ("*.com", "*.com", true),
+            ("*.b.com", "*.a.com", false),
+            ("*.b.com", "b.com", false),
+            ("xb.com", "*.b.com", false),
+        ] {
+            assert_eq!((intersect(a, b), intersect(b, a)), (expect, expect), "{a} {b}");
+        }
+    }
+}

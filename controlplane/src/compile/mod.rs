@@ -1,0 +1,47 @@
+//! From the model to the compiled configuration: references are resolved, conflicts are found.
+//!
+//! Owns the errors between documents. A reference to a document that is wrong by itself is no
+//! error of its own: that one is told already.
+//!
+//! The same documents in the same order have the same bytes.
+
+mod backends;
+mod limits;
+mod listeners;
+mod routes;
+
+use shards::config::Snapshot;
+use shards::config::draft::Draft;
+
+use crate::resources::model::Model;
+use crate::resources::{Diagnostic, Known, Spot};
+
+/// Resolves and compiles.
+///
+/// # Errors
+/// All that is wrong between documents.
+pub(crate) fn compile(
+    model: &Model,
+    known: &Known,
+    generation: u64,
+) -> Result<Snapshot, Vec<Diagnostic>> {
+    let mut faults = Vec::new();
+    let listeners = listeners::Listeners::of(model, &mut faults);
+    let backends = backends::Backends::of(model, known, &mut faults);
+    let limits = limits::Limits::of(model, known, &mut faults);
+    let context = routes::Context { known, listeners: &listeners, backends: &backends };
+    let mut draft = Draft { generation, ..Draft::default() };
+    for route in &model.routes {
+        let limits = limits.of_route(&route.id);
+        draft.routes.push(routes::resolve(route, &context, limits, &mut faults));
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    draft.listeners = listeners.drafts;
+    draft.backends = backends.drafts;
+    draft.limits = limits.drafts;
+    draft.compile().map_err(|why| {
+        vec![Diagnostic::new(&Spot::file("configuration"), format!("cannot be compiled: {why}"))]
+    })
+}

@@ -1,0 +1,169 @@
+//! From files and flags to a compiled configuration, or to everything that is wrong with them.
+//!
+//! Owns which files are read. Whoever calls decides what to do with the outcome: a start ends, a
+//! running node keeps what it has.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use shards::config::Snapshot;
+
+use crate::compile::compile;
+use crate::proxy_flag::{ProxyFlag, manifests};
+use crate::resources::model::Keyspace;
+use crate::resources::{Diagnostic, Documents, MAX_FILE, Spot};
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Files, and directories whose files are read.
+    pub paths: Vec<PathBuf>,
+    /// `--proxy`.
+    pub proxy: Vec<ProxyFlag>,
+}
+
+/// A configuration that is right.
+#[derive(Debug)]
+pub struct Loaded {
+    /// For the shards.
+    pub snapshot: Snapshot,
+    /// For the settings of the cache; the default where no document says anything.
+    pub keyspace: Keyspace,
+    /// For people.
+    pub summary: Summary,
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Files that were read.
+    pub files: usize,
+    /// Documents in them, and those that flags stand for.
+    pub documents: usize,
+    /// Rules of routes.
+    pub rules: usize,
+    /// Ports of services.
+    pub backends: usize,
+    /// Addresses.
+    pub endpoints: usize,
+    /// Limits.
+    pub limits: usize,
+}
+
+/// Reads everything and compiles it.
+///
+/// # Errors
+/// All that is wrong, by file, line and column.
+pub fn load(sources: &Sources, generation: u64) -> Result<Loaded, Vec<Diagnostic>> {
+    let mut documents = Documents::default();
+    let mut files = Vec::new();
+    for path in &sources.paths {
+        match files_of(path) {
+            Ok(found) => files.extend(found),
+            Err(fault) => documents.faults.push(fault),
+        }
+    }
+    for file in &files {
+        let name = file.display().to_string();
+        match read(file) {
+            Ok(text) => documents.read(&name, &text),
+            Err(why) => documents.faults.push(Diagnostic::new(&Spot::file(&name), why)),
+        }
+    }
+    documents.read("--proxy", &manifests(&sources.proxy));
+    finish(documents, files.len(), generation)
+}
+
+/// The same for a text in memory, as if it were a file of that name.
+///
+/// # Errors
+/// All that is wrong, by line and column.
+pub fn load_text(file: &str, text: &str, generation: u64) -> Result<Loaded, Vec<Diagnostic>> {
+    let mut documents = Documents::default();
+    documents.read(file, text);
+    finish(documents, 1, generation)
+}
+
+fn finish(documents: Documents, files: usize, generation: u64) -> Result<Loaded, Vec<Diagnostic>> {
+    let Documents { model, mut faults, known, files: order, count } = documents;
+    match compile(&model, &known, generation) {
+        Ok(snapshot) if faults.is_empty() => {
+            let summary = Summary {
+                files,
+                documents: count,
+                rules: snapshot.rules() as usize,
+                backends: snapshot.backends() as usize,
+                endpoints: snapshot.endpoints() as usize,
+                limits: snapshot.limits() as usize,
+            };
+            Ok(Loaded { snapshot, keyspace: model.keyspace.unwrap_or_default(), summary })
+        }
+        compiled => {
+            faults.extend(compiled.err().unwrap_or_default());
+            let at = |fault: &Diagnostic| order.iter().position(|file| *file == fault.spot.file);
+            faults.sort_by_cached_key(|fault| (at(fault), fault.clone()));
+            Err(faults)
+        }
+    }
+}
+
+/// The file itself, or the files of a directory by name.
+fn files_of(path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
+    let name = path.display().to_string();
+    let fault = |why: String| Diagnostic::new(&Spot::file(&name), why);
+    let about = fs::metadata(path).map_err(|error| fault(plain(&error)))?;
+    if !about.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let mut files: Vec<PathBuf> = entries
+        .map_err(|error| fault(plain(&error)))?
+        .iter()
+        .map(fs::DirEntry::path)
+        .filter(|path| is_manifest(path) && path.is_file())
+        .collect();
+    files.sort();
+    if files.is_empty() {
+        return Err(fault("no file named *.yaml, *.yml or *.json in this directory".into()));
+    }
+    Ok(files)
+}
+
+fn is_manifest(path: &Path) -> bool {
+    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    !hidden && matches!(ending, Some("yaml" | "yml" | "json"))
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let about = fs::metadata(path).map_err(|error| plain(&error))?;
+    if about.len() > MAX_FILE {
+        return Err(format!("longer than {} MiB", MAX_FILE >> 20));
+    }
+    let bytes = fs::read(path).map_err(|error| plain(&error))?;
+    String::from_utf8(bytes)
+        .map_err(|error| format!("not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
+}
+
+/// An error without its number.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        write!(
+            f,
+            "{}, {}: {}, {} with {}, {}",
+            count(self.files, "file"),
+            count(self.documents, "document"),
+            count(self.rules, "rule"),
+            count(self.backends, "backend"),
+            count(self.endpoints, "endpoint"),
+            count(self.limits, "limit"),
+        )
+    }
+}

@@ -1,0 +1,123 @@
+//! RateLimitPolicy.
+
+use shards::config::draft::{Key, Limit};
+use shards::time::Nanos;
+
+use super::{Id, Located, Reader, named};
+use crate::resources::formats::duration;
+use crate::resources::tree::Node;
+
+/// How much there may be.
+#[derive(Debug)]
+pub struct RateLimitPolicy {
+    /// Who it is.
+    pub id: Id,
+    /// Whose requests take tokens.
+    pub targets: Vec<TargetRef>,
+    /// All must have tokens left.
+    pub limits: Vec<PolicyLimit>,
+}
+
+/// A route, or a rule of it.
+#[derive(Debug)]
+pub struct TargetRef {
+    /// As in errors: `spec.targetRefs[0]`.
+    pub path: String,
+    /// The route's name.
+    pub name: Located<String>,
+    /// One of its rules.
+    pub section: Option<Located<String>>,
+}
+
+/// A limit, and where its name stands.
+#[derive(Debug)]
+pub struct PolicyLimit {
+    /// Unique on the node.
+    pub name: Located<String>,
+    /// All of it.
+    pub limit: Limit,
+}
+
+pub(super) fn read(id: Id, document: &Node, reader: &mut Reader<'_>) -> RateLimitPolicy {
+    let spec = document.get("spec");
+    let list = |field: &str| spec.and_then(|spec| spec.get(field)).map_or(&[][..], Node::items);
+    reader.ensure_unique("spec.limits", "name", named(list("limits"), "name"));
+    let targets = list("targetRefs").iter().enumerate().filter_map(|(n, node)| {
+        Some(TargetRef {
+            path: format!("spec.targetRefs[{n}]"),
+            name: reader.text(node, "name")?,
+            section: reader.text(node, "sectionName"),
+        })
+    });
+    let targets = targets.collect();
+    let mut limits = Vec::new();
+    for (n, node) in list("limits").iter().enumerate() {
+        limits.extend(limit(&format!("spec.limits[{n}]"), node, reader));
+    }
+    RateLimitPolicy { id, targets, limits }
+}
+
+fn limit(path: &str, node: &Node, reader: &mut Reader<'_>) -> Option<PolicyLimit> {
+    let number = |field: &str| reader.number(node, field).map(|number| number.value);
+    let (name, tokens) = (reader.text(node, "name")?, number("rate")?);
+    let wrong = |field: &&str| node.get(field).is_some() && number(field).is_none_or(|n| n == 0);
+    if ["rate", "burst", "cost"].iter().any(wrong) {
+        return None; // told already, and nothing can be said about what depends on it
+    }
+    let burst = number("burst").unwrap_or(tokens);
+    let cost = number("cost").unwrap_or(1);
+    let bits = |field: &str, default: u8| {
+        number(field).and_then(|bits| u8::try_from(bits).ok()).unwrap_or(default)
+    };
+    let (v4, v6) = (bits("ipv4Prefix", 32), bits("ipv6Prefix", 64));
+    let period = match node.get("period").and_then(Node::text) {
+        Some(text) => duration(text)?,
+        None => Nanos::SECOND,
+    };
+    let at = |field: &str| node.get(field).unwrap_or(node).at;
+    if cost > burst {
+        let text =
+            format!("{path}.cost: expected at most the burst, {burst}; no request would ever pass");
+        reader.fault(at("cost"), text);
+    }
+    if period.0 == 0 {
+        reader.fault(at("period"), format!("{path}.period: expected more than 0"));
+    } else if !fits(u64::from(tokens), period, burst) {
+        let text = format!(
+            "{path}.burst: a full bucket takes too long to refill: with rate and period in lowest \
+             terms, period in ns times burst must be below 2^63; lower burst or shorten period"
+        );
+        reader.fault(at("burst"), text);
+    }
+    let keys = node.get("key").map_or(&[][..], Node::items);
+    let words = keys
+        .iter()
+        .enumerate()
+        .filter_map(|(n, key)| Some((n, key, key.text()?.to_ascii_lowercase())));
+    let words: Vec<_> = words.collect();
+    for (n, key, word) in &words {
+        if words[..*n].iter().any(|(_, _, before)| before == word) {
+            reader.fault(key.at, format!("{path}.key[{n}]: '{word}' is there twice"));
+        }
+    }
+    let keys = words.iter().map(|(_, _, word)| match word.strip_prefix("header:") {
+        Some(name) => Key::Header(name.to_owned()),
+        None if word == "path" => Key::Path,
+        None if word == "route" => Key::Route,
+        None => Key::ClientAddress { v4, v6 },
+    });
+    let keys = keys.collect();
+    let tokens = u64::from(tokens);
+    let limit = Limit { name: name.value.clone(), tokens, period, burst, cost, keys };
+    Some(PolicyLimit { name, limit })
+}
+
+/// Whether the debt of a full bucket fits 63 bits, as the arithmetic of buckets needs it.
+fn fits(tokens: u64, period: Nanos, burst: u32) -> bool {
+    let (mut a, mut b) = (tokens, period.0);
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    let lowest = period.0 / a;
+    lowest.checked_mul(u64::from(burst)).is_some_and(|full| full <= i64::MAX as u64)
+}
