@@ -70,8 +70,8 @@ impl Proxies {
         node: &[Arc<Control>],
         pens: Option<Vec<Pen>>,
         (files, seed): (u64, u64),
-    ) -> Self {
-        let served = publication(endpoints.serve(config, &listeners.ports));
+    ) -> Result<Self, String> {
+        let served = publication(endpoints.serve(config, &listeners.ports)?);
         let mut sockets = Some(listeners.descriptors());
         let mut pens = pens.into_iter().flatten();
         let setups = node.iter().zip(0..).map(|(control, n)| Setup {
@@ -86,7 +86,7 @@ impl Proxies {
             seed: seed.rotate_left(n),
         });
         let setups: Vec<Setup> = setups.collect();
-        Self { served, setups: setups.into_iter() }
+        Ok(Self { served, setups: setups.into_iter() })
     }
 
     /// The next shard's.

@@ -76,7 +76,7 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     };
     let mut endpoints = Endpoints::default();
     let limits = (net::raise_file_limit(), seed);
-    let mut proxies = Proxies::new(listeners, config, &mut endpoints, &node, pens, limits);
+    let mut proxies = Proxies::new(listeners, config, &mut endpoints, &node, pens, limits)?;
     let served = proxies.served.clone();
     let setups = node.iter().map(|control| Setup {
         proxy: proxies.next(),

@@ -33,6 +33,18 @@ const RETAINED_BYTES: usize = 64 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seq(u32);
 
+impl Seq {
+    /// The hole of that number, for who numbers answers without an order.
+    pub fn numbered(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
 /// A reply that was encoded elsewhere.
 #[derive(Debug, Default)]
 pub struct ReplyPart<'a> {

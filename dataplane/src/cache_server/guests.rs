@@ -196,7 +196,9 @@ impl<D: Driver> CacheServer<D> {
 
     /// A reply has come for a connection, if it is still there.
     pub(super) fn fill(&mut self, ticket: Ticket, part: ReplyPart<'_>) {
-        let Some(conn) = conn_of(&mut self.conns, ticket.conn) else { return };
+        let Some(conn) = conn_of(&mut self.conns, ticket.conn) else {
+            return self.answer_for_proxy(ticket, part.bytes);
+        };
         conn.abroad.come_back(ticket.write);
         if conn.reply.bytes.capacity() == 0 {
             conn.reply.bytes = self.pool.take();

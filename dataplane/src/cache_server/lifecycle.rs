@@ -73,14 +73,9 @@ impl<D: Driver> CacheServer<D> {
 
     /// Takes a connection over that this shard is to serve.
     pub(super) fn take_over(&mut self, handed: Handed) {
-        match (handed.service, &mut self.proxy) {
-            (Service::Cache(face), _) => self.adopt(handed, face),
-            (Service::Proxy(listener), Some(proxy)) => {
-                if !proxy.adopt(&mut self.driver, handed.socket, listener, self.now) {
-                    self.node[0].proxy_census.leave();
-                }
-            }
-            (Service::Proxy(_), None) => self.node[0].proxy_census.leave(), // it has no place here
+        match handed.service {
+            Service::Cache(face) => self.adopt(handed, face),
+            Service::Proxy(listener) => self.adopt_proxied(handed.socket, listener),
         }
     }
 

@@ -39,7 +39,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use shards::budget::Budget;
-use shards::command::{NodeFacts, Shard};
+use shards::command::{CommandSpec, NodeFacts, Shard, lookup};
 use shards::ids::{ClientId, DbId};
 use shards::partition::Partition;
 use shards::settings::Settings;
@@ -118,6 +118,8 @@ pub struct CacheServer<D> {
     /// Where those of the proxy do, the first of them.
     http: Option<ListenerId>,
     proxy: Option<Box<Proxy>>,
+    /// CL.THROTTLE, by which buckets of other shards are asked.
+    throttle: Option<&'static CommandSpec>,
     /// Connections with something to send.
     dirty: Vec<ConnKey>,
     /// Connections with unread bytes that may be parsed.
@@ -201,6 +203,7 @@ impl<D: Driver> CacheServer<D> {
             cluster,
             http,
             proxy,
+            throttle: lookup(b"cl.throttle"),
             dirty: Vec::new(),
             waiting: Vec::new(),
             long: VecDeque::new(),

@@ -5,12 +5,16 @@
 
 #![forbid(unsafe_code)]
 
+use shards::ids::DbId;
+use shards::order::Seq;
+use shards::reply::Protocol;
 use shards::session::Face;
 
 use super::CacheServer;
 use super::output::conn_of;
-use crate::mesh::parcel::Service;
-use crate::runtime::{ConnKey, Driver, Event, ListenerId};
+use crate::mesh::parcel::{NewHead, Service, Ticket};
+use crate::proxy::{Hands, Proxy};
+use crate::runtime::{ConnKey, Driver, Event, ListenerId, Socket};
 
 impl<D: Driver> CacheServer<D> {
     /// What those who connect to a listener want.
@@ -37,15 +41,70 @@ impl<D: Driver> CacheServer<D> {
 
     /// The proxy lets go of all clients with nothing under way.
     pub(super) fn drain_proxy(&mut self) {
-        let Some(proxy) = &mut self.proxy else { return };
-        let gone = proxy.drain(&mut self.driver);
+        let gone = self.with_proxy(|proxy, hands| proxy.drain(hands)).unwrap_or(0);
         (0..gone).for_each(|_| self.node[0].proxy_census.leave());
     }
 
     /// The proxy's part of a turn: its events, its timers, and one send a connection.
     pub(super) fn turn_proxy(&mut self) {
-        let Some(proxy) = &mut self.proxy else { return };
-        let gone = proxy.turn(&mut self.driver, self.now);
+        let now = self.now;
+        let gone = self.with_proxy(|proxy, hands| proxy.turn(hands, now)).unwrap_or(0);
         (0..gone).for_each(|_| self.node[0].proxy_census.leave());
+        self.ask_for_proxy();
+    }
+
+    /// A client of the proxy that this shard is to serve.
+    pub(super) fn adopt_proxied(&mut self, socket: Socket, listener: u16) {
+        let now = self.now;
+        let adopted = self.with_proxy(|proxy, hands| proxy.adopt(hands, socket, listener, now));
+        if adopted != Some(true) {
+            self.node[0].proxy_census.leave();
+        }
+    }
+
+    fn with_proxy<R>(&mut self, f: impl FnOnce(&mut Proxy, &mut Hands<'_, D>) -> R) -> Option<R> {
+        let proxy = self.proxy.as_deref_mut()?;
+        let hasher = *self.shard.hasher();
+        let mut hands = Hands {
+            driver: &mut self.driver,
+            limiter: &mut self.shard.limiter,
+            hasher,
+            partition: self.shard.partition,
+            me: self.shard.id,
+        };
+        Some(f(proxy, &mut hands))
+    }
+
+    /// What the proxy wants to know of other shards' buckets travels as the command does.
+    fn ask_for_proxy(&mut self) {
+        let (Some(proxy), Some(across)) = (&mut self.proxy, &mut self.across) else { return };
+        let Some(spec) = self.throttle else { return };
+        while let Some(question) = proxy.question() {
+            let Some(open) = across.mesh.open(question.home) else {
+                return proxy.ask_later(question); // until a parcel comes back
+            };
+            let head = NewHead {
+                spec,
+                at: Some(question.at),
+                db: DbId(0),
+                protocol: Protocol::Resp2,
+                no_touch: false,
+            };
+            let ticket = Ticket {
+                conn: question.client,
+                seq: Seq::numbered(question.number),
+                write: true,
+                silent: false,
+            };
+            open.push_words(head, &question.args, ticket);
+            proxy.asked(question);
+        }
+    }
+
+    /// An answer to that.
+    pub(super) fn answer_for_proxy(&mut self, ticket: Ticket, reply: &[u8]) {
+        if let Some(proxy) = &mut self.proxy {
+            proxy.decided(ticket.conn, ticket.seq.number(), reply);
+        }
     }
 }

@@ -184,6 +184,25 @@ impl Parcel {
         self.heads.len() as u32 - 1
     }
 
+    /// Adds a request of these arguments, none of which is long.
+    pub fn push_words<'a>(
+        &mut self,
+        head: NewHead,
+        words: impl Iterator<Item = &'a [u8]>,
+        ticket: Ticket,
+    ) {
+        let first_span = self.spans.len() as u32;
+        self.spans.push(Span { start: 0, len: 0 }); // the name is in the head
+        for word in words {
+            self.spans.push(Span { start: self.bytes.len() as u32, len: word.len() as u32 });
+            self.bytes.extend_from_slice(word);
+        }
+        let NewHead { spec, at, db, protocol, no_touch } = head;
+        let spans = self.spans.len() as u32 - first_span;
+        self.heads.push(Head { spec, at, first_span, spans, db, protocol, no_touch, long: false });
+        self.tickets.push(ticket);
+    }
+
     /// Bytes and spans of a request's arguments.
     pub fn args(&self, head: &Head) -> (&[u8], &[Span]) {
         (&self.bytes, &self.spans[head.first_span as usize..][..head.spans as usize])

@@ -65,6 +65,11 @@ impl Open {
         Self { parcel, long: Vec::new() }
     }
 
+    /// Adds a request of these arguments, without long ones.
+    pub fn push_words(&mut self, head: NewHead, words: &[Vec<u8>], ticket: Ticket) {
+        self.parcel.push_words(head, words.iter().map(Vec::as_slice), ticket);
+    }
+
     /// Adds a request.
     pub fn push(&mut self, head: NewHead, args: &Args<'_>, ticket: Ticket) {
         let request = self.parcel.push(head, args, ticket);

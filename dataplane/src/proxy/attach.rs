@@ -2,10 +2,10 @@
 
 #![forbid(unsafe_code)]
 
-use super::Proxy;
 use super::cause::Cause;
 use super::peers::{Alarm, Client, Output, Target, Upstream, Use};
 use super::timers;
+use super::{Hands, Proxy};
 use crate::http1::Scan;
 use crate::runtime::{ConnKey, Driver, Kept};
 
@@ -16,13 +16,13 @@ impl Proxy {
     /// A connection to an endpoint for a client's request: an idle one, or one that is begun.
     pub(super) fn attach<D: Driver>(
         &mut self,
-        driver: &mut D,
+        hands: &mut Hands<'_, D>,
         client: &mut Client,
         target: Target,
     ) -> Result<ConnKey, Cause> {
         let key = match self.reuse(client.key, target) {
             Some(key) => key,
-            None => self.dial(driver, client.key, target)?,
+            None => self.dial(hands, client.key, target)?,
         };
         self.note_attached(client, target, key);
         Ok(key)
@@ -48,11 +48,11 @@ impl Proxy {
 
     fn dial<D: Driver>(
         &mut self,
-        driver: &mut D,
+        hands: &mut Hands<'_, D>,
         client: ConnKey,
         target: Target,
     ) -> Result<ConnKey, Cause> {
-        let key = driver.connect(target.address).map_err(|error| {
+        let key = hands.driver.connect(target.address).map_err(|error| {
             tracing::debug!(%error, address = %target.address, "a server cannot be called");
             match error.raw_os_error() {
                 Some(libc::EMFILE | libc::ENFILE) => Cause::NoDescriptor,
@@ -84,27 +84,32 @@ impl Proxy {
 
     /// A server could not be reached. Nothing of the request has been sent, so that it can go
     /// to another one, whatever it is.
-    pub(super) fn connect_failed<D: Driver>(&mut self, driver: &mut D, key: ConnKey, cause: Cause) {
+    pub(super) fn connect_failed<D: Driver>(
+        &mut self,
+        hands: &mut Hands<'_, D>,
+        key: ConnKey,
+        cause: Cause,
+    ) {
         let Some(mut upstream) = self.upstreams.take(key) else { return };
         self.endpoint_failed(upstream.target);
         let unsent = upstream.out.take();
         let kept = std::mem::take(&mut upstream.kept);
         let (failed, client) = (upstream.target, upstream.client);
-        self.drop_upstream(driver, upstream);
+        self.drop_upstream(hands, upstream);
         let Some(mut client) = client.and_then(|key| self.clients.take(key)) else { return };
         if let Some(exchange) = client.exchange.as_mut() {
             exchange.upstream = None;
         }
         let tries = client.exchange.as_ref().map_or(0, |exchange| exchange.tries);
         let next = self.choose_again(failed).filter(|_| tries < DIALS);
-        let begun = next.map(|next| (self.attach(driver, &mut client, next), next));
+        let begun = next.map(|next| (self.attach(hands, &mut client, next), next));
         match begun {
             Some((Ok(key), _)) => {
                 self.stats.retries_connect.add(1);
                 self.give(key, unsent, kept);
             }
-            Some((Err(cause), _)) => self.abandon(driver, &mut client, cause),
-            None => self.abandon(driver, &mut client, cause),
+            Some((Err(cause), _)) => self.abandon(hands, &mut client, cause),
+            None => self.abandon(hands, &mut client, cause),
         }
         self.clients.put(client);
     }
@@ -113,7 +118,7 @@ impl Proxy {
     /// whole is sent once more, over a fresh connection; whether that went well.
     pub(super) fn send_again<D: Driver>(
         &mut self,
-        driver: &mut D,
+        hands: &mut Hands<'_, D>,
         upstream: &mut Upstream,
         client: &mut Client,
     ) -> bool {
@@ -123,7 +128,7 @@ impl Proxy {
         }
         exchange.resent = true;
         let target = upstream.target;
-        let Ok(key) = self.dial(driver, client.key, target) else { return false };
+        let Ok(key) = self.dial(hands, client.key, target) else { return false };
         self.note_attached(client, target, key);
         self.stats.retries_reused.add(1);
         let kept = std::mem::take(&mut upstream.kept);

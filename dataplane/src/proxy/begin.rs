@@ -7,15 +7,18 @@ use shards::config::{BackendId, Balance, RuleId, Timeouts};
 use shards::route::{self, Headers, NoRoute};
 use shards::time::Nanos;
 
-use super::Proxy;
 use super::access;
 use super::cause::Cause;
 use super::clients::Source;
 use super::id;
+use super::limits::{Buckets, Limits, Said};
 use super::peers::{self, Client, Exchange, Head, Stage};
 use super::pump::FOR_EVER;
 use super::served::Members;
-use crate::http1::{self, Body, Fields, Framing, Known, Method, RequestHead, Target, Version};
+use super::{Hands, Proxy};
+use crate::http1::{
+    self, Body, Fields, Framing, Known, Method, RequestHead, Scan, Target, Version,
+};
 use crate::runtime::Driver;
 
 /// Where a request goes.
@@ -43,18 +46,62 @@ impl Proxy {
     /// A request has come: finds out where it goes, and writes it there or answers it.
     pub(super) fn begin<D: Driver>(
         &mut self,
-        driver: &mut D,
+        hands: &mut Hands<'_, D>,
         client: &mut Client,
         source: &Source,
         at: usize,
         head: &RequestHead,
     ) {
-        let bytes = &source.bytes(driver)[at..];
+        let bytes = &source.bytes(hands.driver)[at..];
         self.stats.requests.add(1);
         client.stage = Stage::Exchange;
         client.exchange = Some(self.open(client, bytes, head));
-        let plan = match self.plan(client, bytes, head) {
-            Ok(plan) => plan,
+        self.proceed(hands, client, source, at, head, None);
+    }
+
+    /// A request whose limit has been decided elsewhere goes on from its head.
+    pub(super) fn go_on<D: Driver>(
+        &mut self,
+        hands: &mut Hands<'_, D>,
+        client: &mut Client,
+        held: Vec<u8>,
+        said: Said,
+    ) {
+        let mut scan = Scan::default();
+        match http1::request(&held, &mut scan, &self.limits, &mut self.fields) {
+            Ok(Some(head)) => {
+                let source = Source::Copied(held);
+                self.proceed(hands, client, &source, 0, &head, Some(said));
+                if let Source::Copied(mut held) = source {
+                    self.buffers.put(&mut held);
+                }
+            }
+            // It was a head before.
+            _ => self.answer(client, Cause::NoBucket),
+        }
+    }
+
+    /// Finds out where a request goes, and writes it there; `said` is what the limit that was
+    /// asked last has said.
+    fn proceed<D: Driver>(
+        &mut self,
+        hands: &mut Hands<'_, D>,
+        client: &mut Client,
+        source: &Source,
+        at: usize,
+        head: &RequestHead,
+        said: Option<Said>,
+    ) {
+        let bytes = &source.bytes(hands.driver)[at..];
+        let mut path = std::mem::take(&mut self.path);
+        let limiter = &mut *hands.limiter;
+        let (hasher, partition, me) = (hands.hasher, hands.partition, hands.me);
+        let buckets = Buckets { limiter, hasher, partition, me };
+        let plan = self.plan(buckets, client, bytes, head, &mut path, said);
+        self.path = path;
+        let plan = match plan {
+            Ok(Some(plan)) => plan,
+            Ok(None) => return self.hold(client, bytes, head),
             Err(cause) => return self.answer(client, cause),
         };
         if let Some(exchange) = client.exchange.as_mut() {
@@ -62,12 +109,20 @@ impl Proxy {
             exchange.until = self.now.mono.after(span.unwrap_or(FOR_EVER));
             exchange.patience = Self::patience(plan.timeouts.backend);
         }
-        let upstream = match self.attach(driver, client, plan.target) {
+        let upstream = match self.attach(hands, client, plan.target) {
             Ok(upstream) => upstream,
             Err(cause) => return self.answer(client, cause),
         };
-        let bytes = &source.bytes(driver)[at..];
+        let bytes = &source.bytes(hands.driver)[at..];
         self.write_request(client, upstream, bytes, head, &plan);
+        self.alarm_exchange(client);
+    }
+
+    /// Keeps a request's head until another shard has decided.
+    fn hold(&mut self, client: &mut Client, bytes: &[u8], head: &RequestHead) {
+        let Some(exchange) = client.exchange.as_mut() else { return };
+        self.buffers.fill(&mut exchange.held);
+        exchange.held.extend_from_slice(&bytes[..head.len]);
         self.alarm_exchange(client);
     }
 
@@ -76,6 +131,7 @@ impl Proxy {
         let mut exchange = self.spare.pop().unwrap_or_default();
         let now = self.now.mono;
         exchange.id = self.random.id();
+        exchange.patience = Self::patience(None);
         (exchange.started, exchange.progress, exchange.until) = (now, now, now.after(FOR_EVER));
         let own = self.fields.all(Known::XRequestId).next().map(|span| span.of(bytes));
         exchange.given.extend_from_slice(own.filter(|own| id::is_kept(own)).unwrap_or_default());
@@ -112,7 +168,15 @@ impl Proxy {
     }
 
     /// Where a request goes.
-    fn plan(&mut self, client: &Client, bytes: &[u8], head: &RequestHead) -> Result<Plan, Cause> {
+    fn plan(
+        &mut self,
+        buckets: Buckets<'_>,
+        client: &mut Client,
+        bytes: &[u8],
+        head: &RequestHead,
+        scratch: &mut Vec<u8>,
+        said: Option<Said>,
+    ) -> Result<Option<Plan>, Cause> {
         if head.method == Method::Connect {
             return Err(Cause::NoConnect);
         }
@@ -120,7 +184,7 @@ impl Proxy {
             return Err(Cause::MaxForwards);
         }
         let received = head.target.path(bytes);
-        let path = http1::path::routable(received, &mut self.path).map_err(Cause::Malformed)?;
+        let path = http1::path::routable(received, scratch).map_err(Cause::Malformed)?;
         let rewritten = path.as_ptr() != received.as_ptr();
         let served = self.served.get();
         let port = served.ports.get(usize::from(client.listener)).copied().flatten();
@@ -133,11 +197,19 @@ impl Proxy {
         };
         let fields = Received { bytes, fields: &self.fields };
         let rule = route::find(&served.config, port, &request, &fields).map_err(no_route)?;
+        if let Some(said) = said {
+            self.note_said(client, rule, said)?;
+        }
+        match self.ask_limits(buckets, client, rule, bytes, path)? {
+            Limits::Passed => {}
+            Limits::Asked => return Ok(None),
+        }
+        let served = self.served.get();
         let random = self.random.next();
         let backend = route::pick(&served.config, rule, random).map_err(|_| Cause::NoBackend)?;
         let timeouts = served.config.rule(rule).timeouts();
         let target = self.choose(rule, backend, None).ok_or(Cause::NoEndpoint)?;
-        Ok(Plan { target, timeouts, rewritten })
+        Ok(Some(Plan { target, timeouts, rewritten }))
     }
 
     /// An endpoint of a backend; not this one, if there is another.

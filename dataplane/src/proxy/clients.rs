@@ -7,9 +7,9 @@
 use shards::time::Nanos;
 
 use super::cause::Cause;
-use super::peers::{Alarm, Client, Output, Stage};
+use super::peers::{Alarm, Client, Exchange, Output, Stage};
 use super::pump::{Held, SPLICED};
-use super::{CREDIT, Proxy};
+use super::{CREDIT, Hands, Proxy};
 use crate::http1::{self, Scan};
 use crate::runtime::{ConnKey, Driver, Event, Kept, Loan};
 
@@ -39,9 +39,9 @@ impl Source {
     }
 
     /// A loan's bytes, held when `long` content is likely to be sent on from there.
-    pub(super) fn of<D: Driver>(driver: &mut D, loan: Loan, content: bool) -> Self {
-        if content && driver.bytes(loan).len() >= SPLICED {
-            return driver.keep(loan).map_or(Self::Loan(loan), Self::Held);
+    pub(super) fn of<D: Driver>(hands: &mut Hands<'_, D>, loan: Loan, content: bool) -> Self {
+        if content && hands.driver.bytes(loan).len() >= SPLICED {
+            return hands.driver.keep(loan).map_or(Self::Loan(loan), Self::Held);
         }
         Self::Loan(loan)
     }
@@ -76,28 +76,28 @@ impl Client {
 }
 
 impl Proxy {
-    pub(super) fn client_event<D: Driver>(&mut self, driver: &mut D, event: Event) {
+    pub(super) fn client_event<D: Driver>(&mut self, hands: &mut Hands<'_, D>, event: Event) {
         match event {
-            Event::Received(key, loan) => self.client_received(driver, key, loan),
-            Event::Ended(key) => self.client_ended(driver, key),
-            Event::Failed(key, _) => self.close_client(driver, key),
-            Event::Sent(key, payload) => self.sent_to_client(driver, key, payload),
+            Event::Received(key, loan) => self.client_received(hands, key, loan),
+            Event::Ended(key) => self.client_ended(hands, key),
+            Event::Failed(key, _) => self.close_client(hands, key),
+            Event::Sent(key, payload) => self.sent_to_client(hands, key, payload),
             _ => {}
         }
     }
 
-    fn client_received<D: Driver>(&mut self, driver: &mut D, key: ConnKey, loan: Loan) {
+    fn client_received<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey, loan: Loan) {
         let Some(mut client) = self.clients.take(key) else { return };
-        let bytes = driver.bytes(loan);
+        let bytes = hands.driver.bytes(loan);
         self.stats.received_bytes.add(bytes.len() as u64);
         if client.stage != Stage::Closing {
             if client.input.is_empty() {
-                let source = Source::of(driver, loan, client.stage == Stage::Exchange);
-                self.feed(driver, &mut client, source);
+                let source = Source::of(hands, loan, client.stage == Stage::Exchange);
+                self.feed(hands, &mut client, source);
             } else {
                 client.input.extend_from_slice(bytes);
                 if !client.waiting {
-                    self.feed_kept(driver, &mut client);
+                    self.feed_kept(hands, &mut client);
                 }
             }
         }
@@ -105,20 +105,20 @@ impl Proxy {
     }
 
     /// Looks at what has been kept of a client's bytes.
-    pub(super) fn feed_kept<D: Driver>(&mut self, driver: &mut D, client: &mut Client) {
+    pub(super) fn feed_kept<D: Driver>(&mut self, hands: &mut Hands<'_, D>, client: &mut Client) {
         let kept = std::mem::take(&mut client.input);
-        self.feed(driver, client, Source::Copied(kept));
+        self.feed(hands, client, Source::Copied(kept));
     }
 
     /// Clients whose last exchange has left them with the next request's bytes. Each turn takes
     /// one request of each, so that a long pipeline keeps nobody waiting.
-    pub(super) fn look_again<D: Driver>(&mut self, driver: &mut D) {
+    pub(super) fn look_again<D: Driver>(&mut self, hands: &mut Hands<'_, D>) {
         let mut waiting = std::mem::take(&mut self.waiting);
         for key in waiting.drain(..) {
             let Some(mut client) = self.clients.take(key) else { continue };
             client.waiting = false;
             if client.stage == Stage::Head {
-                self.feed_kept(driver, &mut client);
+                self.feed_kept(hands, &mut client);
             }
             self.clients.put(client);
         }
@@ -130,13 +130,13 @@ impl Proxy {
     /// Goes through bytes of a client as far as they can be used now, and keeps the rest.
     pub(super) fn feed<D: Driver>(
         &mut self,
-        driver: &mut D,
+        hands: &mut Hands<'_, D>,
         client: &mut Client,
         mut source: Source,
     ) {
         let mut at = 0;
         loop {
-            let bytes = &source.bytes(driver)[at..];
+            let bytes = &source.bytes(hands.driver)[at..];
             if bytes.is_empty() {
                 break;
             }
@@ -147,41 +147,42 @@ impl Proxy {
                     match head {
                         Ok(None) => break,
                         Ok(Some(head)) => {
-                            self.begin(driver, client, &source, at, &head);
+                            self.begin(hands, client, &source, at, &head);
                             at += head.len;
                         }
                         Err(refusal) => self.refuse_client(client, Cause::Malformed(refusal)),
                     }
                 }
                 Stage::Exchange => {
-                    if client.exchange.as_ref().is_none_or(|exchange| exchange.request.is_done()) {
-                        break; // the next request waits for this one's answer
+                    let waits = |e: &Exchange| e.request.is_done() || !e.held.is_empty();
+                    if client.exchange.as_deref().is_none_or(waits) {
+                        break; // the next request for this one's answer, content for a limit
                     }
                     match self.pump_request(client, bytes, source.held(at)) {
                         Ok(0) => break,
                         Ok(n) => at += n,
-                        Err(cause) => self.abandon(driver, client, cause),
+                        Err(cause) => self.abandon(hands, client, cause),
                     }
                 }
                 Stage::Tunnel => at += self.tunnel_up(client, bytes),
                 Stage::Closing => at += bytes.len(),
             }
         }
-        self.keep_rest(driver, client, &mut source, at);
-        self.after_feeding(driver, client);
+        self.keep_rest(hands, client, &mut source, at);
+        self.after_feeding(hands, client);
     }
 
     /// Keeps what cannot be used yet.
     fn keep_rest<D: Driver>(
         &mut self,
-        driver: &D,
+        hands: &Hands<'_, D>,
         client: &mut Client,
         source: &mut Source,
         at: usize,
     ) {
         match source {
             Source::Loan(_) | Source::Held(_) => {
-                let rest = &source.bytes(driver)[at..];
+                let rest = &source.bytes(hands.driver)[at..];
                 if !rest.is_empty() {
                     self.buffers.fill(&mut client.input);
                     client.input.extend_from_slice(rest);
@@ -198,17 +199,17 @@ impl Proxy {
     }
 
     /// Sets the clock for what the client owes now, and stops it when it sends too much.
-    fn after_feeding<D: Driver>(&mut self, driver: &mut D, client: &mut Client) {
+    fn after_feeding<D: Driver>(&mut self, hands: &mut Hands<'_, D>, client: &mut Client) {
         if client.stage == Stage::Head && !client.input.is_empty() && !client.waiting {
             self.await_head(client);
         }
         let too_much = client.input.len() > CREDIT || self.upstream_is_full(client);
         if !too_much || client.stage == Stage::Closing {
-            self.resume_client(driver, client);
+            self.resume_client(hands, client);
         } else if !client.paused {
             client.paused = true;
             self.stats.pauses.add(1);
-            driver.pause(client.key);
+            hands.driver.pause(client.key);
         }
     }
 
@@ -219,27 +220,31 @@ impl Proxy {
     }
 
     /// A client's connection may receive again.
-    pub(super) fn resume_client<D: Driver>(&mut self, driver: &mut D, client: &mut Client) {
+    pub(super) fn resume_client<D: Driver>(
+        &mut self,
+        hands: &mut Hands<'_, D>,
+        client: &mut Client,
+    ) {
         if client.paused {
             client.paused = false;
             if !client.ended {
-                driver.resume(client.key);
+                hands.driver.resume(client.key);
             }
         }
     }
 
     /// A client will send no more.
-    fn client_ended<D: Driver>(&mut self, driver: &mut D, key: ConnKey) {
+    fn client_ended<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey) {
         let Some(mut client) = self.clients.take(key) else { return };
         client.ended = true;
         match client.stage {
             // What is left of a head cannot be finished any more.
             Stage::Head if client.out.pending() == 0 && !client.waiting => {
-                return self.drop_client(driver, client);
+                return self.drop_client(hands, client);
             }
-            Stage::Closing if client.lingering => return self.drop_client(driver, client),
+            Stage::Closing if client.lingering => return self.drop_client(hands, client),
             Stage::Head | Stage::Closing => {}
-            Stage::Tunnel => self.tunnel_ended(driver, &mut client),
+            Stage::Tunnel => self.tunnel_ended(hands, &mut client),
             Stage::Exchange => {
                 let whole = client.exchange.as_ref().is_some_and(|e| e.request.is_done());
                 if whole {
@@ -247,7 +252,7 @@ impl Proxy {
                 } else {
                     // The content will never be whole.
                     self.note_cause(&mut client, Cause::ClientGone);
-                    return self.drop_client(driver, client);
+                    return self.drop_client(hands, client);
                 }
             }
         }

@@ -7,7 +7,7 @@ use super::answers;
 use super::cause::Cause;
 use super::peers::{Client, Stage, Upstream, Use};
 use super::pump::DISCARDED;
-use super::{Proxy, timers};
+use super::{Hands, Proxy, timers};
 use crate::http1::Body;
 use crate::runtime::{ConnKey, Driver};
 
@@ -104,8 +104,13 @@ impl Proxy {
 
     /// An exchange cannot go on: the client is told, if nothing of an answer has been sent, and
     /// cut off otherwise.
-    pub(super) fn abandon<D: Driver>(&mut self, driver: &mut D, client: &mut Client, cause: Cause) {
-        self.detach(driver, client);
+    pub(super) fn abandon<D: Driver>(
+        &mut self,
+        hands: &mut Hands<'_, D>,
+        client: &mut Client,
+        cause: Cause,
+    ) {
+        self.detach(hands, client);
         let Some(exchange) = client.exchange.as_mut() else { return self.close_after(client) };
         if exchange.status == 0 && cause.status() != 0 {
             return self.answer(client, cause);
@@ -116,10 +121,10 @@ impl Proxy {
     }
 
     /// The server's connection of an exchange that is broken off cannot be used again.
-    pub(super) fn detach<D: Driver>(&mut self, driver: &mut D, client: &mut Client) {
+    pub(super) fn detach<D: Driver>(&mut self, hands: &mut Hands<'_, D>, client: &mut Client) {
         let key = client.exchange.as_mut().and_then(|exchange| exchange.upstream.take());
         if let Some(upstream) = key.and_then(|key| self.upstreams.take(key)) {
-            self.drop_upstream(driver, upstream);
+            self.drop_upstream(hands, upstream);
         }
     }
 
@@ -179,7 +184,7 @@ impl Proxy {
     /// The server's side of an exchange is over, and the answer was whole.
     pub(super) fn release<D: Driver>(
         &mut self,
-        driver: &mut D,
+        hands: &mut Hands<'_, D>,
         mut upstream: Box<Upstream>,
         clean: bool,
     ) {
@@ -192,11 +197,11 @@ impl Proxy {
         let quiet = upstream.out.pending() == 0;
         let keep = clean && quiet && upstream.keep_alive && !self.draining;
         if !keep || !self.pool.put(upstream.target.slot, upstream.key) {
-            return self.close_server(driver, upstream);
+            return self.close_server(hands, upstream);
         }
         upstream.state = Use::Idle;
         if std::mem::take(&mut upstream.paused) {
-            driver.resume(upstream.key);
+            hands.driver.resume(upstream.key);
         }
         self.alarm_upstream(&mut upstream, timers::SERVER_IDLE);
         self.stats.idle_upstreams.set(self.pool.idle() as u64);
@@ -204,41 +209,53 @@ impl Proxy {
     }
 
     /// A server's connection that an exchange still had.
-    pub(super) fn drop_upstream<D: Driver>(&mut self, driver: &mut D, upstream: Box<Upstream>) {
+    pub(super) fn drop_upstream<D: Driver>(
+        &mut self,
+        hands: &mut Hands<'_, D>,
+        upstream: Box<Upstream>,
+    ) {
         self.pool.end(upstream.target.slot);
-        self.close_server(driver, upstream);
+        self.close_server(hands, upstream);
     }
 
     /// Closes a connection to a server.
-    pub(super) fn close_server<D: Driver>(&mut self, driver: &mut D, mut upstream: Box<Upstream>) {
+    pub(super) fn close_server<D: Driver>(
+        &mut self,
+        hands: &mut Hands<'_, D>,
+        mut upstream: Box<Upstream>,
+    ) {
         self.disarm(&mut upstream.alarm);
         self.buffers.put(&mut upstream.kept);
         self.buffers.put(&mut upstream.input);
         self.buffers.put(&mut upstream.out.bytes);
-        driver.close(upstream.key);
+        hands.driver.close(upstream.key);
         self.stats.upstreams.set(self.stats.upstreams.get() - 1);
         self.stats.idle_upstreams.set(self.pool.idle() as u64);
     }
 
     /// Closes an idle connection to a server.
-    pub(super) fn close_idle<D: Driver>(&mut self, driver: &mut D, key: ConnKey) {
+    pub(super) fn close_idle<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey) {
         if let Some(upstream) = self.upstreams.take(key) {
             self.pool.forget(upstream.target.slot, key);
-            self.close_server(driver, upstream);
+            self.close_server(hands, upstream);
         }
     }
 
     /// Closes a client's connection now.
-    pub(super) fn close_client<D: Driver>(&mut self, driver: &mut D, key: ConnKey) {
+    pub(super) fn close_client<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey) {
         if let Some(mut client) = self.clients.take(key) {
             self.note_cause(&mut client, Cause::ClientGone);
-            self.drop_client(driver, client);
+            self.drop_client(hands, client);
         }
     }
 
     /// The same, when it is out of its table; what it had under way is broken off.
-    pub(super) fn drop_client<D: Driver>(&mut self, driver: &mut D, mut client: Box<Client>) {
-        self.detach(driver, &mut client);
+    pub(super) fn drop_client<D: Driver>(
+        &mut self,
+        hands: &mut Hands<'_, D>,
+        mut client: Box<Client>,
+    ) {
+        self.detach(hands, &mut client);
         if let Some(mut exchange) = client.exchange.take() {
             self.record(&client, &mut exchange);
             exchange.clear(&mut self.buffers);
@@ -247,7 +264,7 @@ impl Proxy {
         self.disarm(&mut client.alarm);
         self.buffers.put(&mut client.input);
         self.buffers.put(&mut client.out.bytes);
-        driver.close(client.key);
+        hands.driver.close(client.key);
         self.stats.departed.add(1);
         self.stats.connections.set(self.stats.connections.get() - 1);
         self.gone += 1;

@@ -25,6 +25,7 @@ mod clients;
 mod date;
 mod finish;
 mod id;
+mod limits;
 mod lines;
 mod output;
 mod peers;
@@ -37,6 +38,10 @@ mod timers;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use shards::ids::ShardId;
+use shards::limit::Limiter;
+use shards::partition::Partition;
+use shards::store::Hasher;
 use shards::time::{Nanos, Now};
 use shards::wheel::Wheel;
 
@@ -52,12 +57,28 @@ use access::AccessLog;
 use buffers::Buffers;
 use date::Date;
 use id::Random;
+pub use limits::Question;
+use limits::Questions;
 use peers::{Client, Exchange, Stage, Table, Upstream};
 use pool::Pool;
 
 /// Bytes that one side of an exchange may have sent and the other not taken: beyond it the
 /// sender's connection stops receiving, and goes on at half of it.
 const CREDIT: usize = 256 << 10;
+
+/// What the proxy may use of its shard during a turn.
+pub struct Hands<'a, D> {
+    /// The event loop's bottom.
+    pub driver: &'a mut D,
+    /// The buckets that are at home here.
+    pub limiter: &'a mut Limiter,
+    /// How names of buckets are hashed.
+    pub hasher: Hasher,
+    /// Where they are at home.
+    pub partition: Partition,
+    /// Which shard this is.
+    pub me: ShardId,
+}
 
 /// What a proxy needs to start.
 pub struct Setup {
@@ -114,6 +135,7 @@ pub struct Proxy {
     most_clients: u64,
     /// Clients that have gone in this turn.
     gone: u64,
+    questions: Questions,
 }
 
 impl Proxy {
@@ -147,6 +169,7 @@ impl Proxy {
             draining: false,
             most_clients: setup.most_clients,
             gone: 0,
+            questions: Questions::default(),
         }
     }
 
@@ -173,24 +196,26 @@ impl Proxy {
     }
 
     /// Handles what has come, and says how many clients have gone meanwhile.
-    pub fn turn<D: Driver>(&mut self, driver: &mut D, now: Now) -> u64 {
+    pub fn turn<D: Driver>(&mut self, hands: &mut Hands<'_, D>, now: Now) -> u64 {
         self.now = now;
         if self.served.refresh() {
             self.turns.clear();
+            hands.limiter.set_policies(self.served.get().policies.clone());
         }
+        self.hear_limits(hands);
         let mut events = std::mem::take(&mut self.of_servers);
         for event in events.drain(..) {
-            self.server_event(driver, event);
+            self.server_event(hands, event);
         }
         self.of_servers = events;
         let mut events = std::mem::take(&mut self.of_clients);
         for event in events.drain(..) {
-            self.client_event(driver, event);
+            self.client_event(hands, event);
         }
         self.of_clients = events;
-        self.look_again(driver);
-        self.fire_timers(driver);
-        self.flush(driver);
+        self.look_again(hands);
+        self.fire_timers(hands);
+        self.flush(hands);
         self.stats.lost_lines.add(self.log.pass_on(now.mono));
         std::mem::take(&mut self.gone)
     }
@@ -209,7 +234,7 @@ impl Proxy {
     /// Takes a client over; `false` when it is gone already.
     pub fn adopt<D: Driver>(
         &mut self,
-        driver: &mut D,
+        hands: &mut Hands<'_, D>,
         socket: Socket,
         listener: u16,
         now: Now,
@@ -217,7 +242,7 @@ impl Proxy {
         self.now = now;
         self.stats.accepted.add(1);
         let (peer, _) = socket.addresses();
-        let opened = peer.and_then(|peer| Some((peer, driver.open(socket).ok()?)));
+        let opened = peer.and_then(|peer| Some((peer, hands.driver.open(socket).ok()?)));
         let Some((peer, key)) = opened else {
             self.stats.departed.add(1);
             return false;
@@ -240,7 +265,7 @@ impl Proxy {
 
     /// Lets go of all clients with nothing under way, and of others after their answer. Says
     /// how many have gone.
-    pub fn drain<D: Driver>(&mut self, driver: &mut D) -> u64 {
+    pub fn drain<D: Driver>(&mut self, hands: &mut Hands<'_, D>) -> u64 {
         self.draining = true;
         let idle = |client: &&Client| {
             let quiet = client.input.is_empty() && client.out.pending() == 0;
@@ -248,8 +273,8 @@ impl Proxy {
         };
         let keys: Vec<ConnKey> = self.clients.iter().filter(idle).map(|c| c.key).collect();
         for key in keys {
-            if driver.unreceived(key) == 0 {
-                self.close_client(driver, key);
+            if hands.driver.unreceived(key) == 0 {
+                self.close_client(hands, key);
             }
         }
         std::mem::take(&mut self.gone)

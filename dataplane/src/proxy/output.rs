@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::peers::{Client, Output, Stage, Upstream, Use};
-use super::{CREDIT, Proxy};
+use super::{CREDIT, Hands, Proxy};
 use crate::runtime::{ConnKey, Driver, Payload};
 
 impl Proxy {
@@ -20,22 +20,22 @@ impl Proxy {
     }
 
     /// Hands all that is new to the kernel.
-    pub(super) fn flush<D: Driver>(&mut self, driver: &mut D) {
+    pub(super) fn flush<D: Driver>(&mut self, hands: &mut Hands<'_, D>) {
         let mut dirty = std::mem::take(&mut self.dirty);
         for key in dirty.drain(..) {
             if let Some(upstream) = self.upstreams.get(key) {
                 upstream.out.dirty = false;
                 if upstream.state != Use::Connecting
-                    && let Some(payload) = send(driver, key, &mut upstream.out)
+                    && let Some(payload) = send(hands.driver, key, &mut upstream.out)
                 {
-                    self.sent_to_server(driver, key, payload);
+                    self.sent_to_server(hands, key, payload);
                 }
             } else if let Some(client) = self.clients.get(key) {
                 client.out.dirty = false;
-                if let Some(payload) = send(driver, key, &mut client.out) {
-                    self.sent_to_client(driver, key, payload);
+                if let Some(payload) = send(hands.driver, key, &mut client.out) {
+                    self.sent_to_client(hands, key, payload);
                 } else if client.out.pending() == 0 {
-                    self.client_caught_up(driver, key);
+                    self.client_caught_up(hands, key);
                 }
             }
         }
@@ -47,7 +47,7 @@ impl Proxy {
     /// A client has taken a payload.
     pub(super) fn sent_to_client<D: Driver>(
         &mut self,
-        driver: &mut D,
+        hands: &mut Hands<'_, D>,
         key: ConnKey,
         payload: Payload,
     ) {
@@ -57,13 +57,13 @@ impl Proxy {
         if client.out.encoded() > 0 {
             mark(&mut self.dirty, &mut client.out, key);
         }
-        self.client_caught_up(driver, key);
+        self.client_caught_up(hands, key);
     }
 
     /// A server has taken a payload.
     pub(super) fn sent_to_server<D: Driver>(
         &mut self,
-        driver: &mut D,
+        hands: &mut Hands<'_, D>,
         key: ConnKey,
         payload: Payload,
     ) {
@@ -73,7 +73,7 @@ impl Proxy {
         if upstream.out.encoded() > 0 {
             mark(&mut self.dirty, &mut upstream.out, key);
         } else if std::mem::take(&mut upstream.finishing) {
-            driver.finish(key);
+            hands.driver.finish(key);
         }
         if upstream.out.pending() > CREDIT / 2 {
             return;
@@ -81,14 +81,14 @@ impl Proxy {
         let Some(client) = upstream.client else { return };
         if let Some(mut client) = self.clients.take(client) {
             if client.paused && client.stage != Stage::Head {
-                self.feed_kept(driver, &mut client);
+                self.feed_kept(hands, &mut client);
             }
             self.clients.put(client);
         }
     }
 
     /// A client has taken enough: its server may go on, or the connection ends.
-    fn client_caught_up<D: Driver>(&mut self, driver: &mut D, key: ConnKey) {
+    fn client_caught_up<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey) {
         let Some(client) = self.clients.get(key) else { return };
         let pending = client.out.pending();
         if pending > CREDIT / 2 {
@@ -96,9 +96,9 @@ impl Proxy {
         }
         if pending == 0 {
             match client.stage {
-                Stage::Closing => return self.linger(driver, key),
+                Stage::Closing => return self.linger(hands, key),
                 Stage::Head if client.ended && !client.waiting => {
-                    return self.close_client(driver, key);
+                    return self.close_client(hands, key);
                 }
                 _ => {}
             }
@@ -108,22 +108,22 @@ impl Proxy {
             && upstream.paused
         {
             upstream.paused = false;
-            driver.resume(upstream.key);
+            hands.driver.resume(upstream.key);
         }
     }
 
     /// The last answer is out: says so to the client and waits a moment for its end, since
     /// closing over unread bytes would take the answer back (RFC 9112 section 9.6).
-    fn linger<D: Driver>(&mut self, driver: &mut D, key: ConnKey) {
+    fn linger<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey) {
         let Some(mut client) = self.clients.take(key) else { return };
         if client.ended {
-            return self.drop_client(driver, client);
+            return self.drop_client(hands, client);
         }
         if !client.lingering {
             client.lingering = true;
-            driver.finish(key);
+            hands.driver.finish(key);
             if std::mem::take(&mut client.paused) {
-                driver.resume(key);
+                hands.driver.resume(key);
             }
             self.await_end(&mut client);
         }

@@ -162,6 +162,12 @@ pub(super) struct Exchange {
     pub(super) record: Vec<u8>,
     /// Fields that the limiter adds to the answer.
     pub(super) extra: Vec<u8>,
+    /// The head, while another shard decides on a limit.
+    pub(super) held: Vec<u8>,
+    /// Limits that have been asked.
+    pub(super) limits: usize,
+    /// Which question is open.
+    pub(super) asked: u32,
 }
 
 impl Default for Exchange {
@@ -200,6 +206,9 @@ impl Default for Exchange {
             given: Vec::new(),
             record: Vec::new(),
             extra: Vec::new(),
+            held: Vec::new(),
+            limits: 0,
+            asked: 0,
         }
     }
 }
@@ -219,6 +228,7 @@ impl Exchange {
     /// Makes it ready for the next request; keeps the memory of short texts.
     pub(super) fn clear(&mut self, buffers: &mut Buffers) {
         buffers.put(&mut self.record);
+        buffers.put(&mut self.held);
         let (mut given, mut extra) =
             (std::mem::take(&mut self.given), std::mem::take(&mut self.extra));
         given.clear();

@@ -10,7 +10,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use shards::balance::{Candidates, Health};
-use shards::config::{BackendView, EndpointId, PortId, Snapshot};
+use shards::config::{BackendView, EndpointId, LimitId, PortId, Snapshot};
+use shards::limit::{Policies, Rate, Tokens};
 use shards::time::Nanos;
 
 use super::pool::Pool;
@@ -31,6 +32,10 @@ pub struct Served {
     /// What each of the node's listeners is in it; none for one that has no routes.
     pub(super) ports: Vec<Option<PortId>>,
     pub(super) endpoints: Vec<Endpoint>,
+    /// Of each limit.
+    pub(super) rates: Vec<Rate>,
+    /// The same by name, for whoever names a bucket.
+    pub(super) policies: Arc<Policies>,
 }
 
 /// Who knows all endpoints that there have been; the control side has one.
@@ -40,7 +45,20 @@ pub struct Endpoints(HashMap<SocketAddr, (u32, Arc<Health>)>);
 impl Endpoints {
     /// A generation to serve. `listeners` are the node's, by their port in the configuration;
     /// the first is the default one.
-    pub fn serve(&mut self, config: Snapshot, listeners: &[Option<u16>]) -> Served {
+    ///
+    /// # Errors
+    /// When a limit is none, in words; compiling a configuration checks that before.
+    pub fn serve(&mut self, config: Snapshot, listeners: &[Option<u16>]) -> Result<Served, String> {
+        let limits = (0..config.limits()).map(|n| config.limit(LimitId(n)));
+        let mut rates = Vec::new();
+        let mut named = Vec::new();
+        for limit in limits {
+            let rate = Rate::new(limit.tokens(), limit.period(), Tokens(limit.burst()))
+                .map_err(|why| format!("limit {}: {}", limit.name(), why.text()))?;
+            rates.push(rate);
+            named.push((limit.name().as_bytes().into(), rate));
+        }
+        let policies = Policies::new(named).map_err(|why| format!("limits: {why:?}"))?;
         let ports = listeners.iter().map(|number| config.port(*number)).collect();
         let endpoints = (0..config.endpoints())
             .map(|n| {
@@ -51,7 +69,7 @@ impl Endpoints {
                 Endpoint { address, slot: *slot, health: health.clone() }
             })
             .collect();
-        Served { config, ports, endpoints }
+        Ok(Served { config, ports, endpoints, rates, policies: Arc::new(policies) })
     }
 }
 

@@ -6,7 +6,7 @@ use super::cause::Cause;
 use super::clients::Source;
 use super::peers::{Client, Stage, Upstream, Use};
 use super::pump::Held;
-use super::{CREDIT, Proxy, timers};
+use super::{CREDIT, Hands, Proxy, timers};
 use crate::http1::{self, Asked, Body, Framing, Known, ResponseHead, Version};
 use crate::runtime::{ConnKey, Driver, Event, Loan};
 
@@ -21,7 +21,7 @@ enum Progress {
 }
 
 impl Proxy {
-    pub(super) fn server_event<D: Driver>(&mut self, driver: &mut D, event: Event) {
+    pub(super) fn server_event<D: Driver>(&mut self, hands: &mut Hands<'_, D>, event: Event) {
         match event {
             Event::Connected(key) => {
                 if let Some(upstream) = self.upstreams.get(key) {
@@ -30,52 +30,52 @@ impl Proxy {
                     Self::make_dirty_upstream(&mut self.dirty, upstream);
                 }
             }
-            Event::Received(key, loan) => self.server_received(driver, key, loan),
-            Event::Ended(key) => self.server_ended(driver, key, Cause::UpstreamClosed),
+            Event::Received(key, loan) => self.server_received(hands, key, loan),
+            Event::Ended(key) => self.server_ended(hands, key, Cause::UpstreamClosed),
             Event::Failed(key, _) => match self.upstreams.get(key).map(|up| up.state) {
-                Some(Use::Connecting) => self.connect_failed(driver, key, Cause::ConnectFailed),
-                Some(_) => self.server_ended(driver, key, Cause::UpstreamReset),
+                Some(Use::Connecting) => self.connect_failed(hands, key, Cause::ConnectFailed),
+                Some(_) => self.server_ended(hands, key, Cause::UpstreamReset),
                 None => {}
             },
-            Event::Sent(key, payload) => self.sent_to_server(driver, key, payload),
+            Event::Sent(key, payload) => self.sent_to_server(hands, key, payload),
             _ => {}
         }
     }
 
-    fn server_received<D: Driver>(&mut self, driver: &mut D, key: ConnKey, loan: Loan) {
+    fn server_received<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey, loan: Loan) {
         let Some(mut upstream) = self.upstreams.take(key) else { return };
-        let bytes = driver.bytes(loan);
+        let bytes = hands.driver.bytes(loan);
         self.stats.upstream_bytes.add(bytes.len() as u64);
         let Some(mut client) = upstream.client.and_then(|client| self.clients.take(client)) else {
             // Nobody has asked for anything: whose answer would it be?
             self.stats.unsolicited.add(1);
             self.upstreams.put(upstream);
-            return self.close_idle(driver, key);
+            return self.close_idle(hands, key);
         };
         if upstream.state == Use::Tunnel {
             self.tunnel_down(&mut client, bytes);
-            self.hold_back(driver, &mut upstream, &client);
+            self.hold_back(hands, &mut upstream, &client);
             self.clients.put(client);
             return self.upstreams.put(upstream);
         }
         let source = if upstream.input.is_empty() {
-            Source::of(driver, loan, upstream.response.is_some())
+            Source::of(hands, loan, upstream.response.is_some())
         } else {
             upstream.input.extend_from_slice(bytes);
             Source::Copied(std::mem::take(&mut upstream.input))
         };
-        self.answer_came(driver, upstream, client, source);
+        self.answer_came(hands, upstream, client, source);
     }
 
     /// Goes through bytes of an answer.
     fn answer_came<D: Driver>(
         &mut self,
-        driver: &mut D,
+        hands: &mut Hands<'_, D>,
         mut upstream: Box<Upstream>,
         mut client: Box<Client>,
         source: Source,
     ) {
-        let bytes = source.bytes(driver);
+        let bytes = source.bytes(hands.driver);
         let mut at = 0;
         let progress = loop {
             match self.answer_piece(&mut upstream, &mut client, &bytes[at..], source.held(at)) {
@@ -98,7 +98,7 @@ impl Proxy {
             Progress::More if !all => {
                 self.buffers.fill(&mut upstream.input);
                 upstream.input.clear();
-                let rest = &source.bytes(driver)[at..];
+                let rest = &source.bytes(hands.driver)[at..];
                 upstream.input.extend_from_slice(rest);
             }
             _ => {}
@@ -109,19 +109,19 @@ impl Proxy {
         self.make_dirty_client(&mut client);
         if client.stage == Stage::Tunnel && !client.input.is_empty() {
             self.upstreams.put(upstream);
-            self.feed_kept(driver, &mut client); // what the client has not waited with
+            self.feed_kept(hands, &mut client); // what the client has not waited with
             return self.clients.put(client);
         }
         match progress {
             Progress::More => {
-                self.hold_back(driver, &mut upstream, &client);
+                self.hold_back(hands, &mut upstream, &client);
                 self.upstreams.put(upstream);
             }
-            Progress::Whole => self.answered(driver, upstream, &mut client, all),
+            Progress::Whole => self.answered(hands, upstream, &mut client, all),
             Progress::Bad(cause) => {
                 self.endpoint_failed(upstream.target);
                 self.upstreams.put(upstream);
-                self.abandon(driver, &mut client, cause);
+                self.abandon(hands, &mut client, cause);
             }
         }
         self.clients.put(client);
@@ -222,7 +222,7 @@ impl Proxy {
     /// An answer is whole.
     fn answered<D: Driver>(
         &mut self,
-        driver: &mut D,
+        hands: &mut Hands<'_, D>,
         upstream: Box<Upstream>,
         client: &mut Client,
         all: bool,
@@ -240,53 +240,58 @@ impl Proxy {
         if !all {
             self.stats.unsolicited.add(1);
         }
-        self.release(driver, upstream, whole && all);
+        self.release(hands, upstream, whole && all);
         self.finish_client(client);
     }
 
     /// Stops a server that sends faster than its client takes.
-    fn hold_back<D: Driver>(&mut self, driver: &mut D, upstream: &mut Upstream, client: &Client) {
+    fn hold_back<D: Driver>(
+        &mut self,
+        hands: &mut Hands<'_, D>,
+        upstream: &mut Upstream,
+        client: &Client,
+    ) {
         if client.out.pending() > CREDIT && !upstream.paused {
             upstream.paused = true;
             self.stats.upstream_pauses.add(1);
-            driver.pause(upstream.key);
+            hands.driver.pause(upstream.key);
         }
     }
 
     /// A server's connection has ended, in order or not.
-    fn server_ended<D: Driver>(&mut self, driver: &mut D, key: ConnKey, why: Cause) {
+    fn server_ended<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey, why: Cause) {
         let Some(mut upstream) = self.upstreams.take(key) else { return };
         let Some(mut client) = upstream.client.and_then(|client| self.clients.take(client)) else {
             self.upstreams.put(upstream);
-            return self.close_idle(driver, key);
+            return self.close_idle(hands, key);
         };
         let closed = why == Cause::UpstreamClosed;
         match (&upstream.response, upstream.state) {
             (_, Use::Tunnel) => {
                 self.upstreams.put(upstream);
-                self.detach(driver, &mut client);
+                self.detach(hands, &mut client);
                 self.finish_client(&mut client);
             }
             (Some(body), _) if closed && body.may_end() => {
                 self.end_of_content(&mut client);
                 upstream.keep_alive = false;
-                self.answered(driver, upstream, &mut client, true);
+                self.answered(hands, upstream, &mut client, true);
             }
             (Some(_), _) => {
                 self.endpoint_failed(upstream.target);
                 self.upstreams.put(upstream);
-                self.truncated(driver, client);
+                self.truncated(hands, client);
                 return;
             }
             (None, _) => {
                 self.endpoint_failed(upstream.target);
                 let again =
-                    !upstream.answering && self.send_again(driver, &mut upstream, &mut client);
+                    !upstream.answering && self.send_again(hands, &mut upstream, &mut client);
                 if again {
-                    self.drop_upstream(driver, upstream);
+                    self.drop_upstream(hands, upstream);
                 } else {
                     self.upstreams.put(upstream);
-                    self.abandon(driver, &mut client, why);
+                    self.abandon(hands, &mut client, why);
                 }
             }
         }
@@ -304,23 +309,27 @@ impl Proxy {
     }
 
     /// An answer broke off: the client must not take it for whole.
-    fn truncated<D: Driver>(&mut self, driver: &mut D, mut client: Box<Client>) {
+    fn truncated<D: Driver>(&mut self, hands: &mut Hands<'_, D>, mut client: Box<Client>) {
         let by_close = client.exchange.as_ref().is_some_and(|e| e.response == Framing::UntilClose);
         if by_close {
             // Only a reset can tell it.
             self.note_cause(&mut client, Cause::Truncated);
-            return self.drop_client(driver, client);
+            return self.drop_client(hands, client);
         }
-        self.abandon(driver, &mut client, Cause::Truncated);
+        self.abandon(hands, &mut client, Cause::Truncated);
         self.clients.put(client);
     }
 
     /// A client of a tunnel will send no more.
-    pub(super) fn tunnel_ended<D: Driver>(&mut self, driver: &mut D, client: &mut Client) {
+    pub(super) fn tunnel_ended<D: Driver>(
+        &mut self,
+        hands: &mut Hands<'_, D>,
+        client: &mut Client,
+    ) {
         let key = Self::upstream_of(client);
         if let Some(upstream) = key.and_then(|key| self.upstreams.get(key)) {
             if upstream.out.pending() == 0 {
-                driver.finish(upstream.key);
+                hands.driver.finish(upstream.key);
             } else {
                 upstream.finishing = true;
             }

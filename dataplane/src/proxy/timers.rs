@@ -8,9 +8,9 @@
 use shards::time::Nanos;
 use shards::wheel::Wheel;
 
-use super::Proxy;
 use super::cause::Cause;
 use super::peers::{Alarm, Client, Stage, Upstream, Use};
+use super::{Hands, Proxy};
 use crate::runtime::{ConnKey, Driver};
 
 /// From the first byte of a head to its last.
@@ -74,7 +74,7 @@ impl Proxy {
     }
 
     /// Fires what is due.
-    pub(super) fn fire_timers<D: Driver>(&mut self, driver: &mut D) {
+    pub(super) fn fire_timers<D: Driver>(&mut self, hands: &mut Hands<'_, D>) {
         let now = self.now.mono;
         if self.wheel.next_deadline().is_none_or(|next| next > now.0) {
             return;
@@ -88,7 +88,7 @@ impl Proxy {
                     let at = client.alarm.deadline;
                     set(&mut self.wheel, &mut client.alarm, key, at);
                 } else {
-                    self.client_due(driver, key);
+                    self.client_due(hands, key);
                 }
             } else if let Some(upstream) = self.upstreams.get(key) {
                 upstream.alarm.armed = None;
@@ -96,30 +96,30 @@ impl Proxy {
                     let at = upstream.alarm.deadline;
                     set(&mut self.wheel, &mut upstream.alarm, key, at);
                 } else {
-                    self.upstream_due(driver, key);
+                    self.upstream_due(hands, key);
                 }
             }
         }
         self.due = due;
     }
 
-    fn client_due<D: Driver>(&mut self, driver: &mut D, key: ConnKey) {
+    fn client_due<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey) {
         let Some(mut client) = self.clients.take(key) else { return };
         match client.stage {
-            Stage::Head if client.input.is_empty() => return self.drop_client(driver, client),
+            Stage::Head if client.input.is_empty() => return self.drop_client(hands, client),
             Stage::Head => self.refuse_client(&mut client, Cause::SlowHead),
-            Stage::Closing => return self.drop_client(driver, client),
+            Stage::Closing => return self.drop_client(hands, client),
             Stage::Tunnel => {
                 self.note_cause(&mut client, Cause::Stalled);
-                return self.drop_client(driver, client);
+                return self.drop_client(hands, client);
             }
             Stage::Exchange => {
                 if let Some(cause) = self.exchange_due(&mut client) {
                     if cause.status() == 0 || client.ended {
                         self.note_cause(&mut client, cause);
-                        return self.drop_client(driver, client);
+                        return self.drop_client(hands, client);
                     }
-                    self.abandon(driver, &mut client, cause);
+                    self.abandon(hands, &mut client, cause);
                 }
             }
         }
@@ -172,11 +172,11 @@ impl Proxy {
         set(&mut self.wheel, &mut client.alarm, client.key, at);
     }
 
-    fn upstream_due<D: Driver>(&mut self, driver: &mut D, key: ConnKey) {
+    fn upstream_due<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey) {
         let Some(upstream) = self.upstreams.get(key) else { return };
         match upstream.state {
-            Use::Idle => self.close_idle(driver, key),
-            Use::Connecting => self.connect_failed(driver, key, Cause::ConnectTimeout),
+            Use::Idle => self.close_idle(hands, key),
+            Use::Connecting => self.connect_failed(hands, key, Cause::ConnectTimeout),
             // The client's clock counts.
             Use::Busy | Use::Tunnel => {}
         }

@@ -31,10 +31,10 @@ impl KeyHash {
     }
 
     /// Bits of [`KeyHash::short`].
-    pub(crate) const SHORT_BITS: u32 = TAG_BITS + 14;
+    pub const SHORT_BITS: u32 = TAG_BITS + 14;
 
     /// Slot and tag in one word, for tables beside the store.
-    pub(crate) fn short(self) -> u64 {
+    pub fn short(self) -> u64 {
         u64::from(self.slot.get()) << TAG_BITS | u64::from(self.tag().0)
     }
 }

@@ -1,0 +1,439 @@
+//! Rate limits of routes: which bucket a request takes from, and what the answer says of it.
+//!
+//! Owns the names of buckets and the fields `RateLimit-Policy`, `RateLimit` and `Retry-After`
+//! (draft-ietf-httpapi-ratelimit-headers; RFC 9110 section 10.2.3). A bucket is decided at its
+//! home: when that is another shard, the request waits for the answer, its head kept meanwhile.
+//! A rule's limits are asked in their order; what an earlier one has given is not taken back when
+//! a later one refuses.
+//!
+//! ```text
+//! NAME[:VALUE]...   values: an address (with its prefix where that is shorter), a header, the
+//!                   path, the route; `:` and `%` in them are written %3A and %25
+//! ```
+
+#![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use shards::config::{KeyPart, LimitView, RuleId};
+use shards::ids::ShardId;
+use shards::limit::{Limiter, Name, Tokens, Verdict};
+use shards::partition::Partition;
+use shards::store::{Hasher, KeyHash};
+use shards::time::Nanos;
+
+use super::access::number;
+use super::cause::Cause;
+use super::peers::Client;
+use super::{Hands, Proxy};
+use crate::http1::Fields;
+use crate::runtime::{ConnKey, Driver};
+
+/// Bytes of a value that are part of a bucket's name; of a longer one the hash is.
+const VALUE: usize = 128;
+
+/// A decision that another shard is to make.
+#[derive(Debug)]
+pub struct Question {
+    /// Whose request.
+    pub client: ConnKey,
+    /// Which question of it.
+    pub number: u32,
+    /// Where the bucket is at home.
+    pub home: ShardId,
+    /// Where that is in the index.
+    pub at: KeyHash,
+    /// The bucket, and the limit's numbers, as CL.THROTTLE takes them.
+    pub args: [Vec<u8>; 5],
+}
+
+/// Questions to other shards, and their answers.
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    open: VecDeque<Question>,
+    spare: Vec<[Vec<u8>; 5]>,
+    answers: Vec<(ConnKey, u32, Option<Said>)>,
+    asked: u32,
+}
+
+/// What a bucket has said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Said {
+    limited: bool,
+    remaining: u64,
+    /// In whole seconds; none when waiting does not help.
+    retry_after: Option<u64>,
+    /// In whole seconds.
+    reset_after: u64,
+}
+
+/// Buckets that are at home here, and where others are.
+pub(super) struct Buckets<'a> {
+    pub(super) limiter: &'a mut Limiter,
+    pub(super) hasher: Hasher,
+    pub(super) partition: Partition,
+    pub(super) me: ShardId,
+}
+
+/// How far the limits of a request have come.
+pub(super) enum Limits {
+    /// It may go on.
+    Passed,
+    /// Another shard has been asked.
+    Asked,
+}
+
+impl Proxy {
+    /// Asks the limits of a rule, from the first that has not been asked.
+    pub(super) fn ask_limits(
+        &mut self,
+        buckets: Buckets<'_>,
+        client: &mut Client,
+        rule: RuleId,
+        bytes: &[u8],
+        path: &[u8],
+    ) -> Result<Limits, Cause> {
+        let Some(exchange) = client.exchange.as_mut() else { return Ok(Limits::Passed) };
+        loop {
+            let served = self.served.get();
+            let view = served.config.rule(rule);
+            let Some(id) = view.limits().nth(exchange.limits) else { return Ok(Limits::Passed) };
+            let limit = served.config.limit(id);
+            self.scratch.clear();
+            self.scratch.extend_from_slice(limit.name().as_bytes());
+            for part in limit.keys() {
+                let about = About { ip: client.ip, path, route: view.route(), bytes };
+                value(&mut self.scratch, part, &about, &self.fields, buckets.hasher);
+            }
+            let at = buckets.hasher.hash(&self.scratch);
+            let home = buckets.partition.home(at.slot);
+            let rate = served.rates[id.0 as usize];
+            exchange.limits += 1;
+            if home != buckets.me {
+                exchange.asked = self.questions.ask(client.key, home, at, &self.scratch, limit);
+                return Ok(Limits::Asked);
+            }
+            let name = Name::new(&self.scratch, at).ok_or(Cause::NoBucket)?;
+            let cost = Tokens(limit.cost());
+            let decision = buckets.limiter.hit(name, &rate, cost, self.now.mono);
+            let retry_after = match decision.verdict {
+                Verdict::NoRoom => return Err(Cause::NoBucket),
+                Verdict::Refuse { retry_after } => Some(ceil_seconds(retry_after)),
+                Verdict::Admit | Verdict::Never => None,
+            };
+            let said = Said {
+                limited: decision.verdict != Verdict::Admit,
+                remaining: decision.remaining().0.into(),
+                retry_after,
+                reset_after: ceil_seconds(decision.reset_after()),
+            };
+            say(&mut exchange.extra, limit.name(), limit.window(), said);
+            if said.limited {
+                return Err(Cause::Limited);
+            }
+        }
+    }
+
+    /// The next decision that another shard is to make.
+    pub fn question(&mut self) -> Option<Question> {
+        self.questions.open.pop_front()
+    }
+
+    /// A question that could not be sent now.
+    pub fn ask_later(&mut self, question: Question) {
+        self.questions.open.push_front(question);
+    }
+
+    /// A question that has been sent: its memory serves again.
+    pub fn asked(&mut self, question: Question) {
+        self.questions.spare.push(question.args);
+    }
+
+    /// Another shard has decided; `reply` is CL.THROTTLE's.
+    pub fn decided(&mut self, client: ConnKey, number: u32, reply: &[u8]) {
+        self.questions.answers.push((client, number, said_by(reply)));
+    }
+
+    /// Requests that waited for a decision go on.
+    pub(super) fn hear_limits<D: Driver>(&mut self, hands: &mut Hands<'_, D>) {
+        let mut answers = std::mem::take(&mut self.questions.answers);
+        for (key, number, said) in answers.drain(..) {
+            let Some(mut client) = self.clients.take(key) else { continue };
+            let open = |e: &super::peers::Exchange| !e.held.is_empty() && e.asked == number;
+            if client.exchange.as_deref().is_some_and(open) {
+                self.limit_decided(hands, &mut client, said);
+            }
+            self.clients.put(client);
+        }
+        self.questions.answers = answers;
+    }
+
+    /// The answer for one request.
+    fn limit_decided<D: Driver>(
+        &mut self,
+        hands: &mut Hands<'_, D>,
+        client: &mut Client,
+        said: Option<Said>,
+    ) {
+        let Some(exchange) = client.exchange.as_mut() else { return };
+        let held = std::mem::take(&mut exchange.held);
+        match said {
+            None => {
+                let mut held = held;
+                self.buffers.put(&mut held);
+                self.answer(client, Cause::NoBucket);
+            }
+            Some(said) => self.go_on(hands, client, held, said),
+        }
+        // What came behind the head waits in the client's input.
+        if !client.input.is_empty() {
+            self.feed_kept(hands, client);
+        }
+    }
+
+    /// Notes what the limit that was asked last has said.
+    pub(super) fn note_said(
+        &mut self,
+        client: &mut Client,
+        rule: RuleId,
+        said: Said,
+    ) -> Result<(), Cause> {
+        let Some(exchange) = client.exchange.as_mut() else { return Ok(()) };
+        let served = self.served.get();
+        let mut limits = served.config.rule(rule).limits();
+        let asked = exchange.limits.checked_sub(1).and_then(|n| limits.nth(n));
+        if let Some(id) = asked {
+            let limit = served.config.limit(id);
+            say(&mut exchange.extra, limit.name(), limit.window(), said);
+        }
+        if said.limited { Err(Cause::Limited) } else { Ok(()) }
+    }
+}
+
+impl Questions {
+    /// Puts a question, and says which it is.
+    fn ask(
+        &mut self,
+        client: ConnKey,
+        home: ShardId,
+        at: KeyHash,
+        name: &[u8],
+        limit: LimitView<'_>,
+    ) -> u32 {
+        self.asked = self.asked.wrapping_add(1);
+        let mut args = self.spare.pop().unwrap_or_default();
+        args.iter_mut().for_each(Vec::clear);
+        args[0].extend_from_slice(name);
+        // A named bucket obeys its policy; the numbers are the policy's as far as they can be.
+        let seconds = limit.period().0.div_ceil(Nanos::SECOND.0);
+        let numbers = [u64::from(limit.burst()) - 1, limit.tokens(), seconds, limit.cost().into()];
+        for (arg, n) in args[1..].iter_mut().zip(numbers) {
+            number(arg, n);
+        }
+        self.open.push_back(Question { client, number: self.asked, home, at, args });
+        self.asked
+    }
+
+    /// Whether all that was asked has been sent.
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+}
+
+/// What a value is made of.
+struct About<'a> {
+    ip: IpAddr,
+    path: &'a [u8],
+    route: &'a str,
+    bytes: &'a [u8],
+}
+
+/// Adds a part of a bucket's name.
+fn value(out: &mut Vec<u8>, part: KeyPart<'_>, about: &About<'_>, fields: &Fields, hasher: Hasher) {
+    out.push(b':');
+    match part {
+        KeyPart::ClientAddress { v4, v6 } => address(out, about.ip, v4, v6),
+        KeyPart::Header(name) => {
+            // A request without it shares one bucket with all others without it.
+            let value = fields.named(about.bytes, name).next();
+            escaped(out, value.map_or(b"", |value| value.of(about.bytes)), hasher);
+        }
+        KeyPart::Path => escaped(out, about.path, hasher),
+        KeyPart::Route => escaped(out, about.route.as_bytes(), hasher),
+    }
+}
+
+/// The network that an address is in, with its length where that is not the whole address.
+fn address(out: &mut Vec<u8>, ip: IpAddr, v4: u8, v6: u8) {
+    let mut text = [0u8; 64];
+    let mut left = &mut text[..];
+    // Both fit: 45 bytes for the longest address, 4 for its length.
+    let _ = match ip {
+        IpAddr::V4(ip) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(v4.min(32))).unwrap_or(0);
+            let network = Ipv4Addr::from_bits(ip.to_bits() & mask);
+            let whole = v4 >= 32;
+            write!(left, "{network}")
+                .and_then(|()| if whole { Ok(()) } else { write!(left, "/{v4}") })
+        }
+        IpAddr::V6(ip) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(v6.min(128))).unwrap_or(0);
+            let network = Ipv6Addr::from_bits(ip.to_bits() & mask);
+            let whole = v6 >= 128;
+            write!(left, "{network}")
+                .and_then(|()| if whole { Ok(()) } else { write!(left, "/{v6}") })
+        }
+    };
+    let len = 64 - left.len();
+    plain(out, &text[..len]);
+}
+
+/// A value from outside: as it is up to a length, and by its hash beyond.
+fn escaped(out: &mut Vec<u8>, value: &[u8], hasher: Hasher) {
+    if value.len() <= VALUE {
+        return plain(out, value);
+    }
+    let (begin, hash) = (&value[..VALUE / 2], hasher.hash(value));
+    plain(out, begin);
+    // Writing into memory does not fail.
+    let _ = write!(out, "...{:016x}", hash.short());
+}
+
+fn plain(out: &mut Vec<u8>, value: &[u8]) {
+    for byte in value {
+        match byte {
+            b':' => out.extend_from_slice(b"%3A"),
+            b'%' => out.extend_from_slice(b"%25"),
+            byte => out.push(*byte),
+        }
+    }
+}
+
+/// Tokens and whole seconds as `RateLimit-Policy` shows them: a period that is not of whole
+/// seconds is shown as the next longer one that is, with the tokens of that, rounded down.
+trait Window {
+    fn window(&self) -> (u64, u64);
+}
+
+impl Window for LimitView<'_> {
+    fn window(&self) -> (u64, u64) {
+        let seconds = self.period().0.div_ceil(Nanos::SECOND.0).max(1);
+        let span = u128::from(seconds) * u128::from(Nanos::SECOND.0);
+        let tokens = u128::from(self.tokens()) * span / u128::from(self.period().0.max(1));
+        (u64::try_from(tokens).unwrap_or(u64::MAX), seconds)
+    }
+}
+
+/// The fields for one limit.
+fn say(out: &mut Vec<u8>, name: &str, (quota, window): (u64, u64), said: Said) {
+    let reset = if said.limited { said.retry_after } else { Some(said.reset_after) };
+    quoted(out, b"RateLimit-Policy: ", name);
+    pair(out, b";q=", quota);
+    pair(out, b";w=", window);
+    out.extend_from_slice(b"\r\n");
+    quoted(out, b"RateLimit: ", name);
+    pair(out, b";r=", said.remaining);
+    if let Some(reset) = reset {
+        pair(out, b";t=", reset);
+    }
+    out.extend_from_slice(b"\r\n");
+    if let (true, Some(seconds)) = (said.limited, said.retry_after) {
+        pair(out, b"Retry-After: ", seconds);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// A string of structured fields (RFC 9651 section 3.3.3); names of limits have no quotes.
+fn quoted(out: &mut Vec<u8>, field: &[u8], name: &str) {
+    out.extend_from_slice(field);
+    out.push(b'"');
+    out.extend_from_slice(name.as_bytes());
+    out.push(b'"');
+}
+
+fn pair(out: &mut Vec<u8>, name: &[u8], n: u64) {
+    out.extend_from_slice(name);
+    number(out, n);
+}
+
+/// Whole seconds, not less.
+fn ceil_seconds(span: Nanos) -> u64 {
+    span.0.div_ceil(Nanos::SECOND.0)
+}
+
+/// What CL.THROTTLE has answered: five integers, or an error.
+fn said_by(reply: &[u8]) -> Option<Said> {
+    let text = std::str::from_utf8(reply).ok()?.strip_prefix("*5\r\n")?;
+    let mut numbers = text.split_terminator("\r\n").map(|line| line.strip_prefix(':'));
+    let mut next = || numbers.next()??.parse::<i64>().ok();
+    let (limited, _, remaining, retry, reset) = (next()?, next()?, next()?, next()?, next()?);
+    // Its seconds may be a millisecond short.
+    let retry_after = u64::try_from(retry).ok().map(|seconds| seconds.max(1));
+    Some(Said {
+        limited: limited != 0,
+        remaining: u64::try_from(remaining).ok()?,
+        retry_after: retry_after.filter(|_| limited != 0),
+        reset_after: u64::try_from(reset).ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(ip: &str, v4: u8, v6: u8) -> String {
+        let mut out = Vec::new();
+        address(&mut out, ip.parse().unwrap(), v4, v6);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn addresses_by_their_network() {
+        assert_eq!(named("192.0.2.7", 32, 64), "192.0.2.7");
+        assert_eq!(named("192.0.2.7", 24, 64), "192.0.2.0/24");
+        assert_eq!(named("192.0.2.7", 0, 64), "0.0.0.0/0");
+        assert_eq!(named("2001:db8::1:2:3:4", 32, 64), "2001%3Adb8%3A%3A/64");
+        assert_eq!(named("::1", 32, 128), "%3A%3A1");
+    }
+
+    #[test]
+    fn values_cannot_leave_their_place() {
+        let mut out = Vec::new();
+        escaped(&mut out, b"a:b%3Ac", Hasher::new(1));
+        assert_eq!(out, b"a%3Ab%253Ac");
+        let long = |last| {
+            let mut out = Vec::new();
+            escaped(&mut out, &[&[b'x'; 200][..], &[last]].concat(), Hasher::new(1));
+            out
+        };
+        assert_ne!(long(b'a'), long(b'b'), "long ones differ by their hash");
+        assert!(long(b'a').len() < VALUE);
+    }
+
+    #[test]
+    fn fields_say_what_the_bucket_has_said() {
+        let mut out = Vec::new();
+        let said = Said { limited: false, remaining: 19, retry_after: None, reset_after: 1 };
+        say(&mut out, "per-client", (100, 1), said);
+        let expect = "RateLimit-Policy: \"per-client\";q=100;w=1\r\n\
+                      RateLimit: \"per-client\";r=19;t=1\r\n";
+        assert_eq!(String::from_utf8(std::mem::take(&mut out)).unwrap(), expect);
+        let said = Said { limited: true, remaining: 0, retry_after: Some(3), reset_after: 9 };
+        say(&mut out, "x", (1, 9), said);
+        let expect = "RateLimit-Policy: \"x\";q=1;w=9\r\nRateLimit: \"x\";r=0;t=3\r\n\
+                      Retry-After: 3\r\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expect);
+    }
+
+    #[test]
+    fn replies_of_the_command() {
+        let said = said_by(b"*5\r\n:0\r\n:20\r\n:19\r\n:-1\r\n:1\r\n");
+        let expect = Said { limited: false, remaining: 19, retry_after: None, reset_after: 1 };
+        assert_eq!(said, Some(expect));
+        let said = said_by(b"*5\r\n:1\r\n:20\r\n:0\r\n:0\r\n:1\r\n").unwrap();
+        assert_eq!((said.limited, said.retry_after), (true, Some(1)));
+        assert_eq!(said_by(b"-ERR no room\r\n"), None);
+    }
+}
