@@ -91,6 +91,7 @@ pub fn commands(data: &[u8]) {
         now.mono.0 += u64::from(pace) * 1_000_000;
         now.wall_us += u64::from(pace) * 1_000;
         shard.store.tick(now, 16);
+        shard.limiter.tick(now.mono);
     }
 }
 

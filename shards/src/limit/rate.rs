@@ -116,6 +116,7 @@ impl Rate {
     /// Two debts together.
     #[inline]
     pub(super) const fn sum(&self, a: Debt, b: Debt) -> Debt {
+        debug_assert!(a.parts < self.tokens && b.parts < self.tokens, "parts make no whole");
         let parts = a.parts + b.parts;
         let carry = parts >= self.tokens;
         Debt {
