@@ -61,9 +61,9 @@ pub(crate) struct ServeOptions {
     /// Cores for the shards, as in 0,2-3; by default all that are allowed.
     #[arg(long, value_name = "LIST", value_parser = parse_cpus)]
     pub(crate) cpus: Option<CpuList>,
-    /// Memory for keys and values, as in 512mb or 4gb; 0 for no limit.
-    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = bytes)]
-    pub(crate) maxmemory: u64,
+    /// Memory for keys and values, as in 512mb or 4gb; 0, the default, for no limit.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub(crate) maxmemory: Option<u64>,
     /// Buckets of rate limits that owe something at a time, divided among the shards.
     #[arg(long, value_name = "N", default_value_t = limit::DEFAULT_BUCKETS, value_parser = clap::value_parser!(u32).range(1..=i64::from(limit::MOST_BUCKETS)))]
     pub(crate) limit_buckets: u32,

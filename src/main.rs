@@ -8,6 +8,7 @@ mod cores;
 mod http;
 mod logging;
 mod metrics;
+mod reload;
 mod serve;
 mod signals;
 

@@ -1,6 +1,7 @@
 //! Gathers what the data path counts into the metrics page.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use controlplane::admin::Source;
@@ -11,6 +12,8 @@ use dataplane::runtime::{DriverKind, Waker};
 use dataplane::telemetry::{LOOP_METRICS, PROXY_METRICS, Stages};
 use shards::command::COMMANDS;
 use shards::stats::{CommandCounts, METRICS};
+
+use crate::reload::ConfigStats;
 
 /// How long a shard may take to copy its histograms.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -37,6 +40,7 @@ pub(crate) struct NodeView {
     pub(crate) driver: DriverKind,
     /// What crossing costs, of each shard; empty where there is one alone.
     pub(crate) mesh: Vec<Arc<MeshStats>>,
+    pub(crate) config: Arc<ConfigStats>,
 }
 
 impl Source for NodeView {
@@ -51,6 +55,13 @@ impl Source for NodeView {
         page.family("corelane_info", "gauge", "Version and driver of this node.");
         let version = env!("CARGO_PKG_VERSION");
         page.sample("", &[("version", version), ("driver", self.driver.name())], 1);
+        family(&mut page, "config_generation", false, "The configuration that is published.");
+        page.sample("", &[], self.config.generation.load(Ordering::Relaxed));
+        family(&mut page, "config_reloads", true, "Configurations read at SIGHUP, by what became of them.");
+        let outcomes = [("published", &self.config.published), ("refused", &self.config.refused)];
+        for (outcome, count) in outcomes {
+            page.sample("", &[("outcome", outcome)], count.load(Ordering::Relaxed));
+        }
         self.counts(&mut page);
         self.crossings(&mut page);
         show_stages(&mut page, &stages);

@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use controlplane::admin;
+use controlplane::resources::model::Keyspace;
 use core_affinity::CoreId;
 use dataplane::bridge::Dock;
 use dataplane::cache_server::{CacheServer, Control, Setup};
@@ -23,10 +25,12 @@ use shards::time::Nanos;
 
 use crate::args::{DriverChoice, ServeOptions};
 use crate::cluster::{self, Cluster};
+use crate::config;
 use crate::cores;
 use crate::http::{self, AccessLog, Proxies};
 use crate::logging::{self, Log};
 use crate::metrics::NodeView;
+use crate::reload::{ConfigStats, Reload};
 use crate::signals;
 
 /// Descriptors that the node needs besides those of clients.
@@ -39,13 +43,14 @@ const FEWEST_CLIENTS: u64 = 32;
 /// # Errors
 /// One line that says what is wrong and what to do.
 pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
-    let settings = settings(&options)?;
+    let loaded = config::load(&options, 1).map_err(|faults| config::described(&faults))?;
+    let settings = settings(&options, &loaded.keyspace)?;
     refuse_open_doors(&options, &settings)?;
     let cores = cores::choose(&options)?;
     let resp = net::listen_on(options.resp).map_err(|why| format!("--resp: {why}"))?;
     let resp_address = address_of(&resp)?;
-    let config = configuration()?;
-    let listeners = http::Listeners::open(options.http, &config)?;
+    let listeners = http::Listeners::open(options.http, &loaded.snapshot)?;
+    let ports = listeners.ports();
     let http_addresses = listeners.addresses.clone();
     let admin = net::listen_on(options.admin).map_err(|why| format!("--admin: {why}"))?;
     let admin_address = address_of(&admin)?;
@@ -76,7 +81,7 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     };
     let mut endpoints = Endpoints::default();
     let limits = (net::raise_file_limit(), seed);
-    let mut proxies = Proxies::new(listeners, config, &mut endpoints, &node, pens, limits)?;
+    let mut proxies = Proxies::new(listeners, loaded.snapshot, &mut endpoints, &node, pens, limits)?;
     let served = proxies.served.clone();
     let setups = node.iter().map(|control| Setup {
         proxy: proxies.next(),
@@ -95,9 +100,23 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     let started = start_shards(wish(options.driver), setups.zip(docks), &cores)?;
     let wakers: Vec<Waker> = started.shards.iter().map(|shard| shard.waker.clone()).collect();
     let driver = started.choice.kind;
-    let view = NodeView { node: node.clone(), wakers: wakers.clone(), driver, mesh };
+    let config_stats: Arc<ConfigStats> = Arc::default();
+    config_stats.generation.store(1, Ordering::Relaxed);
+    let config = config_stats.clone();
+    let view = NodeView { node: node.clone(), wakers: wakers.clone(), driver, mesh, config };
     admin::spawn(admin, Arc::new(view)).map_err(|e| format!("cannot serve the admin port: {e}"))?;
-    signals::spawn(node, wakers)?;
+    let reload = Reload {
+        options,
+        endpoints,
+        served: served.clone(),
+        settings: published,
+        ports,
+        keyspace: loaded.keyspace,
+        access_log: access_log.as_ref().map(AccessLog::desk),
+        stats: config_stats,
+        wakers: wakers.clone(),
+    };
+    signals::spawn(node, wakers, reload)?;
     if let Some(why) = &cluster.missing {
         tracing::warn!("no cluster ports: {why}");
     }
@@ -116,25 +135,6 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     }
     drop((access_log, served));
     outcome
-}
-
-/// TEMPORARY
-fn configuration() -> Result<shards::config::Snapshot, String> {
-    use shards::config::draft::*;
-    let mut draft = Draft { generation: 1, ..Draft::default() };
-    if let Ok(text) = std::env::var("CORELANE_TMP_PROXY") {
-        draft.listeners.push(Listener { name: "default".into(), port: 0, hostname: None });
-        let endpoints = text.split(',').map(|a| a.parse().unwrap()).collect();
-        draft.backends.push(Backend { name: "b".into(), endpoints, ..Backend::default() });
-        let rule = Rule { backends: vec![(1, Some(0))], ..Rule::default() };
-        draft.routes.push(Route {
-            name: "r".into(),
-            listeners: vec![0],
-            rules: vec![rule],
-            ..Route::default()
-        });
-    }
-    draft.compile().map_err(|e| format!("{e:?}"))
 }
 
 fn failed() -> String {
@@ -239,13 +239,14 @@ fn run_shard<D: Driver>(
     server.run().map_err(|error| format!("the event loop has failed: {error}"))
 }
 
-fn settings(options: &ServeOptions) -> Result<Settings, String> {
+fn settings(options: &ServeOptions, keyspace: &Keyspace) -> Result<Settings, String> {
     let files = net::raise_file_limit();
-    let mut settings = Settings {
-        maxmemory: options.maxmemory,
-        limit_buckets: options.limit_buckets,
-        ..Settings::default()
-    };
+    let mut settings =
+        Settings { limit_buckets: options.limit_buckets, ..Settings::default() };
+    keyspace.apply(&mut settings).map_err(|why| format!("Keyspace default: {why}"))?;
+    if let Some(flag) = options.maxmemory {
+        settings.maxmemory = flag; // what is said on the command line counts
+    }
     let room = files.saturating_sub(OWN_DESCRIPTORS);
     if room < FEWEST_CLIENTS {
         return Err(format!(
