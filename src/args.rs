@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use controlplane::ProxyFlag;
 use shards::limit;
 use shards::settings::parse_bytes;
 
@@ -31,6 +32,23 @@ impl Cli {
 pub(crate) enum Command {
     /// Run a node (the default).
     Serve(ServeOptions),
+    /// Say all that is wrong with a configuration, without a node.
+    Validate {
+        /// Files, and directories whose files are read (*.yaml, *.yml, *.json).
+        #[arg(short = 'f', long = "file", value_name = "FILE_OR_DIR", num_args = 1.., required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Say what a kind of document is, or a field of it.
+    Explain {
+        /// As in HTTPRoute or HTTPRoute.spec.rules.
+        #[arg(value_name = "KIND[.FIELD...]")]
+        what: String,
+    },
+    /// Print a JSON Schema of configurations, for editors.
+    Schema {
+        /// Of this kind alone.
+        kind: Option<String>,
+    },
 }
 
 /// Flags of `corelane serve`.
@@ -49,6 +67,16 @@ pub(crate) struct ServeOptions {
     /// File that a JSON line is added to for each HTTP request; SIGHUP opens it anew.
     #[arg(long, value_name = "FILE")]
     pub(crate) access_log: Option<PathBuf>,
+    /// File of YAML or JSON documents, or a directory of such files; may be given several times.
+    #[arg(long, value_name = "FILE_OR_DIR")]
+    pub(crate) config: Vec<PathBuf>,
+    /// Send requests for a host and paths below a path (all, without) to a backend, as in
+    /// example.com/api=http://127.0.0.1:9000; may be given several times, for one place, too.
+    #[arg(long, value_name = "[HOST/PATH=]URL")]
+    pub(crate) proxy: Vec<ProxyFlag>,
+    /// Print the documents that --proxy stands for and end.
+    #[arg(long)]
+    pub(crate) print: bool,
     /// Where health checks and metrics are.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
     pub(crate) admin: SocketAddr,

@@ -4,6 +4,7 @@
 
 mod args;
 mod cluster;
+mod config;
 mod cores;
 mod http;
 mod logging;
@@ -18,11 +19,13 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
-    let log = logging::start(std::io::stderr().is_terminal());
-    let args::Command::Serve(options) = cli.command();
-    let ended = serve::run(options, &log);
-    drop(log);
+    let ended = match args::Cli::parse().command() {
+        args::Command::Serve(options) if options.print => config::print(&options),
+        args::Command::Serve(options) => serve(options),
+        args::Command::Validate { files } => config::validate(files),
+        args::Command::Explain { what } => config::explain(&what),
+        args::Command::Schema { kind } => config::schema(kind.as_deref()),
+    };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
@@ -30,4 +33,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn serve(options: args::ServeOptions) -> Result<(), String> {
+    let log = logging::start(std::io::stderr().is_terminal());
+    if !options.config.is_empty() || !options.proxy.is_empty() {
+        let loaded = config::load(&options, 1).map_err(|faults| config::described(&faults))?;
+        tracing::warn!(
+            "this version checks its configuration and serves no HTTP: {}",
+            loaded.summary
+        );
+    }
+    serve::run(options, &log)
 }

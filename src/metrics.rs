@@ -57,7 +57,12 @@ impl Source for NodeView {
         page.sample("", &[("version", version), ("driver", self.driver.name())], 1);
         family(&mut page, "config_generation", false, "The configuration that is published.");
         page.sample("", &[], self.config.generation.load(Ordering::Relaxed));
-        family(&mut page, "config_reloads", true, "Configurations read at SIGHUP, by what became of them.");
+        family(
+            &mut page,
+            "config_reloads",
+            true,
+            "Configurations read at SIGHUP, by what became of them.",
+        );
         let outcomes = [("published", &self.config.published), ("refused", &self.config.refused)];
         for (outcome, count) in outcomes {
             page.sample("", &[("outcome", outcome)], count.load(Ordering::Relaxed));

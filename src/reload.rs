@@ -102,7 +102,7 @@ impl Reload {
         let changed = self.settings.update(|old| {
             let mut new = old.clone();
             keyspace.apply(&mut new)?;
-            Ok(new)
+            Ok::<_, &'static str>(new)
         });
         match changed {
             Ok(_) => {}

@@ -81,7 +81,8 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     };
     let mut endpoints = Endpoints::default();
     let limits = (net::raise_file_limit(), seed);
-    let mut proxies = Proxies::new(listeners, loaded.snapshot, &mut endpoints, &node, pens, limits)?;
+    let mut proxies =
+        Proxies::new(listeners, loaded.snapshot, &mut endpoints, &node, pens, limits)?;
     let served = proxies.served.clone();
     let setups = node.iter().map(|control| Setup {
         proxy: proxies.next(),
@@ -241,8 +242,7 @@ fn run_shard<D: Driver>(
 
 fn settings(options: &ServeOptions, keyspace: &Keyspace) -> Result<Settings, String> {
     let files = net::raise_file_limit();
-    let mut settings =
-        Settings { limit_buckets: options.limit_buckets, ..Settings::default() };
+    let mut settings = Settings { limit_buckets: options.limit_buckets, ..Settings::default() };
     keyspace.apply(&mut settings).map_err(|why| format!("Keyspace default: {why}"))?;
     if let Some(flag) = options.maxmemory {
         settings.maxmemory = flag; // what is said on the command line counts

@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod manifests;
 mod resp_parser;
 
 pub use commands::commands;
+pub use manifests::manifests;
 pub use resp_parser::{requests, resp_parser};

@@ -6,6 +6,9 @@ use std::path::Path;
 /// Mutations tried for each file of the corpus.
 const MUTATIONS: usize = 300;
 
+/// Bytes that mean something to one of the parsers.
+const TELLING: &[u8] = b"*$\r\n-0129 \"':{}[],&!|#/";
+
 fn corpus(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
     let mut paths: Vec<_> = fs::read_dir(folder)
@@ -29,7 +32,7 @@ fn mutate(data: &mut Vec<u8>, other: &[u8], state: &mut u64) {
         let at = next(state) % (data.len() + 1);
         match next(state) % 5 {
             0 if at < data.len() => data[at] = next(state) as u8,
-            1 => data.insert(at, b"*$\r\n-0129 \"'"[next(state) % 12]),
+            1 => data.insert(at, TELLING[next(state) % TELLING.len()]),
             2 if at < data.len() => _ = data.remove(at),
             3 => data.truncate(at),
             _ => {
@@ -67,4 +70,9 @@ fn resp_parser() {
 #[test]
 fn commands() {
     replay("commands", corelane_fuzz::commands);
+}
+
+#[test]
+fn manifests() {
+    replay("manifests", corelane_fuzz::manifests);
 }

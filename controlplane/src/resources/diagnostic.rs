@@ -41,10 +41,18 @@ impl Spot {
 }
 
 impl Diagnostic {
-    /// What is wrong at a place.
+    /// What is wrong at a place. Words of the file may be anything: it stays one line.
     #[must_use]
     pub fn new(spot: &Spot, text: impl Into<String>) -> Self {
-        Self { spot: spot.clone(), text: text.into() }
+        let mut text = text.into();
+        if text.contains(char::is_control) {
+            let shown = |c: char| match c.is_control() {
+                true => c.escape_default().to_string(),
+                false => c.into(),
+            };
+            text = text.chars().map(shown).collect();
+        }
+        Self { spot: spot.clone(), text }
     }
 }
 

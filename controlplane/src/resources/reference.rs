@@ -62,6 +62,12 @@ fn rows(page: &mut String, parent: &str, fields: &[Field]) {
             Shape::Object(_) | Shape::Open(_) | Shape::Texts | Shape::Bool => String::new(),
             Shape::List { of: Shape::Object(_), least } if least > 0 => " At least one.".into(),
             Shape::List { of: Shape::Object(_), .. } => String::new(),
+            Shape::OneOf { now: [""], .. } => " Always `\"\"`.".into(),
+            Shape::OneOf { now: [only], .. } => format!(" Always `{only}`."),
+            Shape::OneOf { now, .. } => {
+                let words: Vec<_> = now.iter().map(|word| format!("`{word}`")).collect();
+                format!(" One of {}.", words.join(", "))
+            }
             _ => format!(" {}.", capital(&shape.expected())),
         };
         let about = format!("{}{expected}", field.about).replace('|', "\\|");

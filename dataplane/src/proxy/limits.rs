@@ -235,11 +235,6 @@ impl Questions {
         self.open.push_back(Question { client, number: self.asked, home, at, args });
         self.asked
     }
-
-    /// Whether all that was asked has been sent.
-    pub(super) fn is_empty(&self) -> bool {
-        self.open.is_empty()
-    }
 }
 
 /// What a value is made of.

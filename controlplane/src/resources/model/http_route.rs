@@ -166,7 +166,7 @@ fn backend(path: String, id: &Id, node: &Node, reader: &mut Reader<'_>) -> Optio
             "{path}.namespace: expected the route's own, {}; ReferenceGrant is not supported yet",
             id.namespace
         );
-        reader.faults.push(super::Diagnostic { spot: namespace.spot, text });
+        reader.faults.push(super::Diagnostic::new(&namespace.spot, text));
     }
     Some(BackendRef {
         path,

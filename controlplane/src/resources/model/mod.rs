@@ -109,8 +109,7 @@ impl Reader<'_> {
     }
 
     fn fault(&mut self, at: Mark, text: impl Into<String>) {
-        let spot = self.spot(at);
-        self.faults.push(Diagnostic { spot, text: text.into() });
+        self.faults.push(Diagnostic::new(&self.spot(at), text));
     }
 
     /// The text of a field.

@@ -1,0 +1,56 @@
+//! What the command line does with configurations: load, validate, explain, print.
+
+use std::io::{self, ErrorKind, Write};
+use std::path::PathBuf;
+
+use controlplane::resources::{self, Diagnostic};
+use controlplane::{Loaded, Sources};
+
+use crate::args::ServeOptions;
+
+/// The configuration of a node, from its files and flags; at start, and anew when it is told to.
+pub(crate) fn load(options: &ServeOptions, generation: u64) -> Result<Loaded, Vec<Diagnostic>> {
+    let sources = Sources { paths: options.config.clone(), proxy: options.proxy.clone() };
+    controlplane::load(&sources, generation)
+}
+
+/// All that is wrong, a line each, and how much that is.
+pub(crate) fn described(faults: &[Diagnostic]) -> String {
+    let lines: String = faults.iter().map(|fault| format!("\n{fault}")).collect();
+    let errors = if faults.len() == 1 { "error" } else { "errors" };
+    format!("{} {errors} in the configuration{lines}", faults.len())
+}
+
+/// `corelane validate`
+pub(crate) fn validate(files: Vec<PathBuf>) -> Result<(), String> {
+    let sources = Sources { paths: files, ..Sources::default() };
+    let loaded = controlplane::load(&sources, 1).map_err(|faults| described(&faults))?;
+    say(&format!("valid: {}\n", loaded.summary))
+}
+
+/// `corelane serve --print`
+pub(crate) fn print(options: &ServeOptions) -> Result<(), String> {
+    load(options, 1).map_err(|faults| described(&faults))?;
+    say(&controlplane::manifests(&options.proxy))
+}
+
+/// `corelane explain`
+pub(crate) fn explain(what: &str) -> Result<(), String> {
+    say(&resources::explain(what)?)
+}
+
+/// `corelane schema`
+pub(crate) fn schema(kind: Option<&str>) -> Result<(), String> {
+    say(&match kind {
+        Some(kind) => resources::json_schema_of(kind)?,
+        None => resources::json_schema(),
+    })
+}
+
+/// To standard output; who has closed it wants no more.
+fn say(text: &str) -> Result<(), String> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.to_string()),
+        _ => Ok(()),
+    }
+}
