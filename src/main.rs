@@ -37,12 +37,5 @@ fn main() -> ExitCode {
 
 fn serve(options: args::ServeOptions) -> Result<(), String> {
     let log = logging::start(std::io::stderr().is_terminal());
-    if !options.config.is_empty() || !options.proxy.is_empty() {
-        let loaded = config::load(&options, 1).map_err(|faults| config::described(&faults))?;
-        tracing::warn!(
-            "this version checks its configuration and serves no HTTP: {}",
-            loaded.summary
-        );
-    }
     serve::run(options, &log)
 }
