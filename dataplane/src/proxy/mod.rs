@@ -136,6 +136,8 @@ pub struct Proxy {
     /// Clients that have gone in this turn.
     gone: u64,
     questions: Questions,
+    /// Whether the configuration that it began with has not been looked at.
+    new: bool,
 }
 
 impl Proxy {
@@ -170,6 +172,7 @@ impl Proxy {
             most_clients: setup.most_clients,
             gone: 0,
             questions: Questions::default(),
+            new: true,
         }
     }
 
@@ -198,7 +201,8 @@ impl Proxy {
     /// Handles what has come, and says how many clients have gone meanwhile.
     pub fn turn<D: Driver>(&mut self, hands: &mut Hands<'_, D>, now: Now) -> u64 {
         self.now = now;
-        if self.served.refresh() {
+        if self.served.refresh() || self.new {
+            self.new = false;
             self.turns.clear();
             hands.limiter.set_policies(self.served.get().policies.clone());
         }
