@@ -61,9 +61,10 @@ pub(crate) struct ServeOptions {
     /// `off` for none. By default 127.0.0.1:7000, or none where those ports are taken.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) cluster: Option<cluster::Wish>,
-    /// Where HTTP clients connect.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
-    pub(crate) http: SocketAddr,
+    /// Where HTTP clients connect. By default 127.0.0.1:8080, or nowhere where that port is taken
+    /// and no route is configured.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) http: Option<SocketAddr>,
     /// File that a JSON line is added to for each HTTP request; SIGHUP opens it anew.
     #[arg(long, value_name = "FILE")]
     pub(crate) access_log: Option<PathBuf>,

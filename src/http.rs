@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,25 +22,41 @@ pub(crate) struct Listeners {
     pub(crate) addresses: Vec<SocketAddr>,
     ports: Vec<Option<u16>>,
     sockets: Vec<TcpListener>,
+    /// Why there is no default one.
+    pub(crate) missing: Option<String>,
 }
+
+/// Where the default listener is when nobody says.
+const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 impl Listeners {
     /// Binds what a configuration asks for. Ports of Gateways are bound on the host of `http`.
+    /// Nobody has to have the default port free who has not asked for it.
     ///
     /// # Errors
     /// One line for the operator.
-    pub(crate) fn open(http: SocketAddr, config: &Snapshot) -> Result<Self, String> {
+    pub(crate) fn open(http: Option<SocketAddr>, config: &Snapshot) -> Result<Self, String> {
         let named = config.ports().filter_map(|(_, number)| number);
-        let ports: Vec<Option<u16>> = std::iter::once(None).chain(named.map(Some)).collect();
-        let mut listeners = Self { addresses: Vec::new(), ports, sockets: Vec::new() };
-        for port in &listeners.ports {
-            let address = port.map_or(http, |port| SocketAddr::new(http.ip(), port));
-            let socket = net::listen_on(address).map_err(|why| match port {
-                None => format!("--http: {why}"),
-                Some(port) => format!("a Gateway's listener on port {port}: {why}"),
-            })?;
-            listeners.addresses.push(crate::serve::address_of(&socket)?);
-            listeners.sockets.push(socket);
+        let ports = std::iter::once(None).chain(named.map(Some));
+        let mut listeners =
+            Self { addresses: Vec::new(), ports: Vec::new(), sockets: Vec::new(), missing: None };
+        let default = http.unwrap_or(DEFAULT);
+        for port in ports {
+            let address = port.map_or(default, |port| SocketAddr::new(default.ip(), port));
+            match (net::listen_on(address), port) {
+                (Ok(socket), _) => {
+                    listeners.addresses.push(crate::serve::address_of(&socket)?);
+                    listeners.sockets.push(socket);
+                    listeners.ports.push(port);
+                }
+                (Err(why), None) if http.is_none() && config.rules() == 0 => {
+                    listeners.missing = Some(why);
+                }
+                (Err(why), None) => return Err(format!("--http: {why}")),
+                (Err(why), Some(port)) => {
+                    return Err(format!("a Gateway's listener on port {port}: {why}"));
+                }
+            }
         }
         Ok(listeners)
     }

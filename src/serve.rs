@@ -51,7 +51,7 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     let resp_address = address_of(&resp)?;
     let listeners = http::Listeners::open(options.http, &loaded.snapshot)?;
     let ports = listeners.ports();
-    let http_addresses = listeners.addresses.clone();
+    let (http_addresses, no_http) = (listeners.addresses.clone(), listeners.missing.clone());
     let admin = net::listen_on(options.admin).map_err(|why| format!("--admin: {why}"))?;
     let admin_address = address_of(&admin)?;
     // Last, so that the default ports of this are nobody's whom the user has named.
@@ -126,6 +126,7 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
         cluster: &cluster.addresses,
         missing: cluster.missing.as_deref(),
         http: &http_addresses,
+        no_http: no_http.as_deref(),
         admin: admin_address,
     };
     announce(&listening, &started.choice, &cores, clients);
@@ -356,11 +357,12 @@ struct Listening<'a> {
     cluster: &'a [SocketAddr],
     missing: Option<&'a str>,
     http: &'a [SocketAddr],
+    no_http: Option<&'a str>,
     admin: SocketAddr,
 }
 
 fn announce(listening: &Listening<'_>, choice: &Choice, cores: &[CoreId], clients: u32) {
-    let Listening { resp, cluster, missing, http, admin } = *listening;
+    let Listening { resp, cluster, missing, http, no_http, admin } = *listening;
     let port = resp.port();
     let version = env!("CARGO_PKG_VERSION");
     match cores {
@@ -379,6 +381,9 @@ fn announce(listening: &Listening<'_>, choice: &Choice, cores: &[CoreId], client
     }
     for address in http {
         println!("http listening on http://{address}");
+    }
+    if let Some(why) = no_http {
+        println!("no http port: {why} with --http");
     }
     println!("admin listening on http://{admin}");
     if clients < Settings::default().maxclients {

@@ -34,7 +34,7 @@ fn refused(command: &mut Command) -> String {
 fn serve(driver: &str, args: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.arg("serve").args(["--driver", driver]);
-    for flag in ["--resp", "--admin", "--cluster"] {
+    for flag in ["--resp", "--admin", "--cluster", "--http"] {
         if !args.contains(&flag) {
             command.args([flag, "127.0.0.1:0"]);
         }
@@ -74,7 +74,7 @@ fn as_many_shards_as_cores(driver: &str) {
 fn a_port_that_is_taken(driver: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let addr = listener.local_addr().expect("an address").to_string();
-    for flag in ["--resp", "--admin"] {
+    for flag in ["--resp", "--admin", "--http"] {
         let line = refused(&mut serve(driver, &[flag, &addr]));
         assert!(line.contains(&addr) && line.contains("in use"), "{line}");
         assert!(line.contains("choose another") || line.contains(flag), "what to do: {line}");

@@ -57,6 +57,8 @@ pub struct Node {
     /// Where each shard is a node of a cluster.
     pub cluster: Vec<SocketAddr>,
     pub admin: SocketAddr,
+    /// Where HTTP clients connect: the default listener, then those of Gateways.
+    pub http: Vec<SocketAddr>,
     /// As the node itself said at start.
     pub driver: String,
     password: Option<String>,
@@ -125,7 +127,8 @@ impl Node {
             return Err(format!("ready, but the addresses are not told:\n{output}"));
         };
         let cluster = cluster_ports(&output);
-        Ok(Self { child, dir, resp, cluster, admin, driver, password: options.password })
+        let http = http_ports(&output);
+        Ok(Self { child, dir, resp, cluster, admin, http, driver, password: options.password })
     }
 
     /// A new connection, authenticated if the node has a password.
@@ -249,6 +252,12 @@ fn cluster_ports(output: &str) -> Vec<SocketAddr> {
     ranges.flat_map(|(a, b)| port(a)..=port(b)).map(|port| SocketAddr::new(ip, port)).collect()
 }
 
+/// The addresses in lines `http listening on http://127.0.0.1:8080`.
+fn http_ports(output: &str) -> Vec<SocketAddr> {
+    let lines = output.lines().filter_map(|l| l.strip_prefix("http listening on http://"));
+    lines.map(|address| address.trim().parse().expect("an address")).collect()
+}
+
 /// A copy of the binary in `dir` that every user may run.
 pub fn public_copy(dir: &Path) -> io::Result<PathBuf> {
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
@@ -276,7 +285,7 @@ fn spawn(options: &Options, dir: &Path) -> io::Result<Child> {
         }
     };
     command.arg("serve");
-    for flag in ["--resp", "--admin", "--cluster"] {
+    for flag in ["--resp", "--admin", "--cluster", "--http"] {
         let default = flag == "--cluster" && options.default_cluster;
         if !default && !options.args.iter().any(|arg| arg == flag) {
             command.args([flag, "127.0.0.1:0"]);
