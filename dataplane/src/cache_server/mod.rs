@@ -235,6 +235,7 @@ impl<D: Driver> CacheServer<D> {
     fn turn(&mut self) -> io::Result<Wait> {
         let start = self.now.mono;
         self.pick_up_settings();
+        self.begin_proxy_turn();
         (self.requests, self.requests_sent) = (0, 0);
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {

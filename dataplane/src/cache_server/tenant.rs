@@ -32,10 +32,15 @@ impl<D: Driver> CacheServer<D> {
         conn_of(&mut self.conns, key).is_none()
     }
 
-    /// The proxy handles it in its part of the turn.
+    /// Something has happened to a connection that is not the cache's.
     pub(super) fn proxied(&mut self, event: Event) {
+        self.with_proxy(|proxy, hands| proxy.event(hands, event));
+    }
+
+    /// The proxy learns what time it is, and what configuration there is.
+    pub(super) fn begin_proxy_turn(&mut self) {
         if let Some(proxy) = &mut self.proxy {
-            proxy.take(event);
+            proxy.begin_turn(&mut self.shard.limiter, self.now);
         }
     }
 
@@ -45,10 +50,9 @@ impl<D: Driver> CacheServer<D> {
         (0..gone).for_each(|_| self.node[0].proxy_census.leave());
     }
 
-    /// The proxy's part of a turn: its events, its timers, and one send a connection.
+    /// The end of the proxy's part of a turn.
     pub(super) fn turn_proxy(&mut self) {
-        let now = self.now;
-        let gone = self.with_proxy(|proxy, hands| proxy.turn(hands, now)).unwrap_or(0);
+        let gone = self.with_proxy(|proxy, hands| proxy.turn(hands)).unwrap_or(0);
         (0..gone).for_each(|_| self.node[0].proxy_census.leave());
         self.ask_for_proxy();
     }

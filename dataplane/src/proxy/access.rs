@@ -142,8 +142,11 @@ pub(super) fn finish(line: &mut Vec<u8>, became: &Became<'_>) {
     }
     if let Some(endpoint) = became.endpoint {
         put(line, b",\"endpoint\":\"");
-        // Writing into memory does not fail.
-        let _ = write!(line, "{endpoint}");
+        let v6 = endpoint.is_ipv6();
+        put(line, if v6 { b"[" } else { b"" });
+        address(line, endpoint.ip());
+        put(line, if v6 { b"]:" } else { b":" });
+        number(line, endpoint.port().into());
         line.push(b'"');
     }
     put(line, b",\"cause\":\"");

@@ -11,7 +11,7 @@ use super::peers::{Alarm, Client, Exchange, Output, Stage};
 use super::pump::{Held, SPLICED};
 use super::{CREDIT, Hands, Proxy};
 use crate::http1::{self, Scan};
-use crate::runtime::{ConnKey, Driver, Event, Kept, Loan};
+use crate::runtime::{ConnKey, Driver, Kept, Loan};
 
 /// How long a client that has half-closed its connection is served on: it may have gone, and
 /// that cannot be told from a half close. (nginx and Envoy give up at once.)
@@ -76,17 +76,13 @@ impl Client {
 }
 
 impl Proxy {
-    pub(super) fn client_event<D: Driver>(&mut self, hands: &mut Hands<'_, D>, event: Event) {
-        match event {
-            Event::Received(key, loan) => self.client_received(hands, key, loan),
-            Event::Ended(key) => self.client_ended(hands, key),
-            Event::Failed(key, _) => self.close_client(hands, key),
-            Event::Sent(key, payload) => self.sent_to_client(hands, key, payload),
-            _ => {}
-        }
-    }
-
-    fn client_received<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey, loan: Loan) {
+    /// Bytes of a client have come.
+    pub(super) fn client_received<D: Driver>(
+        &mut self,
+        hands: &mut Hands<'_, D>,
+        key: ConnKey,
+        loan: Loan,
+    ) {
         let Some(mut client) = self.clients.take(key) else { return };
         let bytes = hands.driver.bytes(loan);
         self.stats.received_bytes.add(bytes.len() as u64);
@@ -234,7 +230,7 @@ impl Proxy {
     }
 
     /// A client will send no more.
-    fn client_ended<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey) {
+    pub(super) fn client_ended<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey) {
         let Some(mut client) = self.clients.take(key) else { return };
         client.ended = true;
         match client.stage {

@@ -6,7 +6,7 @@
 //! (`http1`). A turn:
 //!
 //! ```text
-//! events of servers -> events of clients -> pipelined requests -> timers -> one send each
+//! what servers do, as it comes -> clients' bytes -> pipelined requests -> timers -> one send each
 //! ```
 //!
 //! Servers come first, so that a connection whose server has closed it is not given a request.
@@ -51,7 +51,7 @@ pub use served::{Endpoints, Served};
 
 use crate::http1::{Fields, Limits};
 use crate::publish::{Publisher, Subscriber};
-use crate::runtime::{ConnKey, Driver, Event, ListenerId, Socket};
+use crate::runtime::{ConnKey, Driver, Event, ListenerId, Loan, Socket};
 use crate::telemetry::ProxyStats;
 use access::AccessLog;
 use buffers::Buffers;
@@ -106,8 +106,8 @@ pub struct Proxy {
     upstreams: Table<Upstream>,
     pool: Pool,
     buffers: Buffers,
-    of_servers: Vec<Event>,
-    of_clients: Vec<Event>,
+    /// Bytes and ends of clients, which wait until all has been seen that servers have done.
+    arrivals: Vec<(ConnKey, Option<Loan>)>,
     /// Connections with something to send.
     dirty: Vec<ConnKey>,
     /// Clients whose input is to be looked at again.
@@ -149,8 +149,7 @@ impl Proxy {
             upstreams: Table::default(),
             pool: Pool::default(),
             buffers: Buffers::default(),
-            of_servers: Vec::new(),
-            of_clients: Vec::new(),
+            arrivals: Vec::new(),
             dirty: Vec::new(),
             waiting: Vec::new(),
             wheel: Wheel::new(now.mono.0),
@@ -181,46 +180,52 @@ impl Proxy {
         self.most_clients
     }
 
-    /// Keeps an event for this turn.
-    pub fn take(&mut self, event: Event) {
-        let key = match &event {
-            Event::Connected(key)
-            | Event::Received(key, _)
-            | Event::Ended(key)
-            | Event::Failed(key, _)
-            | Event::Sent(key, _) => *key,
-            _ => return,
-        };
-        if self.upstreams.has(key) {
-            self.of_servers.push(event);
-        } else if self.clients.has(key) {
-            self.of_clients.push(event);
-        }
-    }
-
-    /// Handles what has come, and says how many clients have gone meanwhile.
-    pub fn turn<D: Driver>(&mut self, hands: &mut Hands<'_, D>, now: Now) -> u64 {
+    /// A turn begins.
+    pub fn begin_turn(&mut self, limiter: &mut Limiter, now: Now) {
         self.now = now;
         if self.served.refresh() || self.new {
             self.new = false;
             self.turns.clear();
-            hands.limiter.set_policies(self.served.get().policies.clone());
+            limiter.set_policies(self.served.get().policies.clone());
         }
+    }
+
+    /// Handles an event of a connection that is one of the proxy's, if it still is one.
+    #[inline]
+    pub fn event<D: Driver>(&mut self, hands: &mut Hands<'_, D>, event: Event) {
+        match event {
+            Event::Received(key, loan) if self.clients.has(key) => {
+                self.arrivals.push((key, Some(loan)));
+            }
+            Event::Ended(key) if self.clients.has(key) => self.arrivals.push((key, None)),
+            Event::Received(key, loan) => self.server_received(hands, key, loan),
+            Event::Ended(key) => self.server_ended(hands, key, Cause::UpstreamClosed),
+            Event::Connected(key) => self.server_connected(key),
+            Event::Failed(key, _) if self.clients.has(key) => self.close_client(hands, key),
+            Event::Failed(key, _) => self.server_failed(hands, key),
+            Event::Sent(key, payload) if self.clients.has(key) => {
+                self.sent_to_client(hands, key, payload);
+            }
+            Event::Sent(key, payload) => self.sent_to_server(hands, key, payload),
+            Event::Accepted(..) | Event::AcceptFailed(_) | Event::Woken => {}
+        }
+    }
+
+    /// Handles what is left to do, and says how many clients have gone in this turn.
+    pub fn turn<D: Driver>(&mut self, hands: &mut Hands<'_, D>) -> u64 {
         self.hear_limits(hands);
-        let mut events = std::mem::take(&mut self.of_servers);
-        for event in events.drain(..) {
-            self.server_event(hands, event);
+        let mut arrivals = std::mem::take(&mut self.arrivals);
+        for (key, loan) in arrivals.drain(..) {
+            match loan {
+                Some(loan) => self.client_received(hands, key, loan),
+                None => self.client_ended(hands, key),
+            }
         }
-        self.of_servers = events;
-        let mut events = std::mem::take(&mut self.of_clients);
-        for event in events.drain(..) {
-            self.client_event(hands, event);
-        }
-        self.of_clients = events;
+        self.arrivals = arrivals;
         self.look_again(hands);
         self.fire_timers(hands);
         self.flush(hands);
-        self.stats.lost_lines.add(self.log.pass_on(now.mono));
+        self.stats.lost_lines.add(self.log.pass_on(self.now.mono));
         std::mem::take(&mut self.gone)
     }
 

@@ -8,7 +8,7 @@ use super::peers::{Client, Stage, Upstream, Use};
 use super::pump::Held;
 use super::{CREDIT, Hands, Proxy, timers};
 use crate::http1::{self, Asked, Body, Framing, Known, ResponseHead, Version};
-use crate::runtime::{ConnKey, Driver, Event, Loan};
+use crate::runtime::{ConnKey, Driver, Loan};
 
 /// How far an answer has come.
 enum Progress {
@@ -21,28 +21,31 @@ enum Progress {
 }
 
 impl Proxy {
-    pub(super) fn server_event<D: Driver>(&mut self, hands: &mut Hands<'_, D>, event: Event) {
-        match event {
-            Event::Connected(key) => {
-                if let Some(upstream) = self.upstreams.get(key) {
-                    upstream.state = Use::Busy;
-                    upstream.alarm.deadline = super::pump::FOR_EVER;
-                    Self::make_dirty_upstream(&mut self.dirty, upstream);
-                }
-            }
-            Event::Received(key, loan) => self.server_received(hands, key, loan),
-            Event::Ended(key) => self.server_ended(hands, key, Cause::UpstreamClosed),
-            Event::Failed(key, _) => match self.upstreams.get(key).map(|up| up.state) {
-                Some(Use::Connecting) => self.connect_failed(hands, key, Cause::ConnectFailed),
-                Some(_) => self.server_ended(hands, key, Cause::UpstreamReset),
-                None => {}
-            },
-            Event::Sent(key, payload) => self.sent_to_server(hands, key, payload),
-            _ => {}
+    /// A server has accepted a connection.
+    pub(super) fn server_connected(&mut self, key: ConnKey) {
+        if let Some(upstream) = self.upstreams.get(key) {
+            upstream.state = Use::Busy;
+            upstream.alarm.deadline = super::pump::FOR_EVER;
+            Self::make_dirty_upstream(&mut self.dirty, upstream);
         }
     }
 
-    fn server_received<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey, loan: Loan) {
+    /// A connection to a server has broken, or has not come about.
+    pub(super) fn server_failed<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey) {
+        match self.upstreams.get(key).map(|up| up.state) {
+            Some(Use::Connecting) => self.connect_failed(hands, key, Cause::ConnectFailed),
+            Some(_) => self.server_ended(hands, key, Cause::UpstreamReset),
+            None => {}
+        }
+    }
+
+    /// Bytes of a server have come.
+    pub(super) fn server_received<D: Driver>(
+        &mut self,
+        hands: &mut Hands<'_, D>,
+        key: ConnKey,
+        loan: Loan,
+    ) {
         let Some(mut upstream) = self.upstreams.take(key) else { return };
         let bytes = hands.driver.bytes(loan);
         self.stats.upstream_bytes.add(bytes.len() as u64);
@@ -259,7 +262,12 @@ impl Proxy {
     }
 
     /// A server's connection has ended, in order or not.
-    fn server_ended<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey, why: Cause) {
+    pub(super) fn server_ended<D: Driver>(
+        &mut self,
+        hands: &mut Hands<'_, D>,
+        key: ConnKey,
+        why: Cause,
+    ) {
         let Some(mut upstream) = self.upstreams.take(key) else { return };
         let Some(mut client) = upstream.client.and_then(|client| self.clients.take(client)) else {
             self.upstreams.put(upstream);
