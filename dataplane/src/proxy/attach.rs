@@ -75,6 +75,7 @@ impl Proxy {
             out: Output::default(),
             alarm: Alarm::default(),
             paused: false,
+            pieces: false,
             finishing: false,
         });
         self.alarm_upstream(&mut upstream, timers::CONNECT);

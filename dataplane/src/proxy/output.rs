@@ -106,6 +106,7 @@ impl Proxy {
         let upstream = client.exchange.as_ref().and_then(|exchange| exchange.upstream);
         if let Some(upstream) = upstream.and_then(|key| self.upstreams.get(key))
             && upstream.paused
+            && (!upstream.pieces || pending == 0)
         {
             upstream.paused = false;
             hands.driver.resume(upstream.key);

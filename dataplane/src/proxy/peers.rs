@@ -297,6 +297,8 @@ pub(super) struct Upstream {
     pub(super) out: Output,
     pub(super) alarm: Alarm,
     pub(super) paused: bool,
+    /// Whether it receives long content piece by piece, and is paused after each.
+    pub(super) pieces: bool,
     /// Whether the server is told, once it has taken all, that no more comes.
     pub(super) finishing: bool,
 }

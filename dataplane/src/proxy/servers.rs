@@ -10,6 +10,9 @@ use super::{CREDIT, Hands, Proxy, timers};
 use crate::http1::{self, Asked, Body, Framing, Known, ResponseHead, Version};
 use crate::runtime::{ConnKey, Driver, Loan};
 
+/// Content from which on a server's connection is received from piece by piece.
+const LONG: u64 = 128 << 10;
+
 /// How far an answer has come.
 enum Progress {
     /// More has to come.
@@ -120,7 +123,10 @@ impl Proxy {
                 self.hold_back(hands, &mut upstream, &client);
                 self.upstreams.put(upstream);
             }
-            Progress::Whole => self.answered(hands, upstream, &mut client, all),
+            Progress::Whole => {
+                self.note_length(hands, &mut upstream, &client);
+                self.answered(hands, upstream, &mut client, all);
+            }
             Progress::Bad(cause) => {
                 self.endpoint_failed(upstream.target);
                 self.upstreams.put(upstream);
@@ -254,10 +260,40 @@ impl Proxy {
         upstream: &mut Upstream,
         client: &Client,
     ) {
+        if upstream.pieces {
+            upstream.paused = client.out.pending() > 0; // until the piece has left
+            if !upstream.paused {
+                hands.driver.resume(upstream.key);
+            }
+            return;
+        }
+        if matches!(upstream.response, Some(Body::Length(left)) if left >= LONG)
+            && hands.driver.receive_by_pieces(upstream.key, true)
+        {
+            (upstream.pieces, upstream.paused) = (true, true);
+            return;
+        }
         if client.out.pending() > CREDIT && !upstream.paused {
             upstream.paused = true;
             self.stats.upstream_pauses.add(1);
             hands.driver.pause(upstream.key);
+        }
+    }
+
+    /// An answer is over: whether the next is likely to be as long.
+    fn note_length<D: Driver>(
+        &mut self,
+        hands: &mut Hands<'_, D>,
+        upstream: &mut Upstream,
+        client: &Client,
+    ) {
+        let bytes = client.exchange.as_ref().map_or(0, |exchange| exchange.response_bytes);
+        if upstream.pieces {
+            upstream.paused = true;
+            if bytes < LONG {
+                upstream.pieces = false;
+                hands.driver.receive_by_pieces(upstream.key, false);
+            }
         }
     }
 

@@ -53,12 +53,15 @@ impl Drop for Mapping {
 /// The memory of all buffers, and who shares which.
 struct Storage {
     mapping: ManuallyDrop<Mapping>,
+    first: u16,
     count: u16,
     size: usize,
     /// Whether the mapping stays for ever.
     leaked: Cell<bool>,
     /// Shares of each buffer that have been kept.
     shares: Box<[Cell<u32>]>,
+    /// Buffers that may be kept.
+    most_kept: usize,
     /// Buffers of which there are any.
     kept: Cell<usize>,
     /// Those whose last share has gone.
@@ -66,10 +69,16 @@ struct Storage {
 }
 
 impl Storage {
+    fn place(&self, id: u16) -> usize {
+        let place = id.wrapping_sub(self.first);
+        assert!(place < self.count, "no such buffer");
+        place.into()
+    }
+
     fn address(&self, id: u16) -> *mut u8 {
-        assert!(id < self.count, "no such buffer");
-        // SAFETY: id < count keeps the offset inside the storage.
-        unsafe { self.mapping.start.as_ptr().add(usize::from(id) * self.size) }
+        let place = self.place(id);
+        // SAFETY: place < count keeps the offset inside the storage.
+        unsafe { self.mapping.start.as_ptr().add(place * self.size) }
     }
 }
 
@@ -106,7 +115,7 @@ impl std::fmt::Debug for RingShare {
 
 impl Clone for RingShare {
     fn clone(&self) -> Self {
-        let shares = &self.storage.shares[usize::from(self.id)];
+        let shares = &self.storage.shares[self.storage.place(self.id)];
         shares.set(shares.get() + 1);
         Self { storage: self.storage.clone(), id: self.id }
     }
@@ -114,7 +123,7 @@ impl Clone for RingShare {
 
 impl Drop for RingShare {
     fn drop(&mut self) {
-        let shares = &self.storage.shares[usize::from(self.id)];
+        let shares = &self.storage.shares[self.storage.place(self.id)];
         shares.set(shares.get() - 1);
         if shares.get() == 0 {
             self.storage.free.borrow_mut().push(self.id);
@@ -132,10 +141,12 @@ pub(super) struct BufferRing {
 }
 
 impl BufferRing {
-    /// Registers `count` (a power of two) buffers of `size` bytes as `group`.
+    /// Registers `count` (a power of two) buffers of `size` bytes as `group`, numbered from
+    /// `first` on.
     pub(super) fn new(
         submitter: &Submitter<'_>,
         group: u16,
+        first: u16,
         count: u16,
         size: usize,
     ) -> io::Result<Self> {
@@ -143,10 +154,12 @@ impl BufferRing {
         let descriptors = Mapping::new(usize::from(count) * size_of::<BufRingEntry>())?;
         let storage = Rc::new(Storage {
             mapping: ManuallyDrop::new(Mapping::new(usize::from(count) * size)?),
+            first,
             count,
             size,
             leaked: Cell::new(false),
             shares: (0..count).map(|_| Cell::new(0)).collect(),
+            most_kept: if first == 0 { MOST_KEPT } else { count.into() },
             kept: Cell::new(0),
             free: RefCell::new(Vec::with_capacity(count.into())),
         });
@@ -161,7 +174,7 @@ impl BufferRing {
             )?;
         }
         let mut ring = Self { descriptors, storage, count, size, tail: 0 };
-        for id in 0..count {
+        for id in first..first + count {
             ring.give(id);
         }
         ring.publish();
@@ -171,9 +184,9 @@ impl BufferRing {
     /// A share of a buffer that is on loan; none when too many are kept.
     pub(super) fn keep(&mut self, id: u16) -> Option<RingShare> {
         let storage = &self.storage;
-        let shares = &storage.shares[usize::from(id)];
+        let shares = &storage.shares[storage.place(id)];
         debug_assert_eq!(shares.get(), 0, "a loan is kept once");
-        if storage.kept.get() >= MOST_KEPT {
+        if storage.kept.get() >= storage.most_kept {
             return None;
         }
         storage.kept.set(storage.kept.get() + 1);
@@ -183,7 +196,7 @@ impl BufferRing {
 
     /// A loan is over: the kernel gets the buffer, unless somebody has a share of it.
     pub(super) fn give_unless_kept(&mut self, id: u16) {
-        let kept = self.storage.shares[usize::from(id)].get() > 0
+        let kept = self.storage.shares[self.storage.place(id)].get() > 0
             || self.storage.free.borrow().contains(&id);
         if !kept {
             self.give(id);

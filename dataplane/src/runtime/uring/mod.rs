@@ -28,8 +28,8 @@ use rustix::net::{Shutdown, shutdown};
 
 use super::waker::EventFd;
 use super::{
-    ConnKey, Driver, DriverKind, Event, Kept, ListenerId, Loan, Payload, RECEIVE_BUFFER_BYTES,
-    RECEIVE_BUFFERS, SEND_CHUNK_BYTES, Socket, Wait, Waker, clock,
+    ConnKey, Driver, DriverKind, Event, Kept, ListenerId, Loan, PIECE_BYTES, PIECES, Payload,
+    RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, SEND_CHUNK_BYTES, Socket, Wait, Waker, clock,
 };
 use bells::Bells;
 use buffers::BufferRing;
@@ -37,8 +37,10 @@ pub(super) use buffers::RingShare;
 use ring::Ring;
 use shards::time::Nanos;
 
-/// Buffer group of all receives.
+/// Buffer group of all receives but those of long content.
 const GROUP: u16 = 0;
+/// Buffer group of those.
+const PIECE_GROUP: u16 = 1;
 /// How long accepting rests after it failed for want of descriptors or memory.
 const ACCEPT_REST: Nanos = Nanos(50_000_000);
 /// Generations fit the 24 bits left in a request's user data.
@@ -100,6 +102,8 @@ struct Message {
 struct Conn {
     fd: OwnedFd,
     receive: Receive,
+    /// Whether it receives large pieces, one at a time.
+    pieces: bool,
     /// Whether the caller wants to receive; differs from `receive` while that settles.
     wanted: bool,
     sending: Option<Payload>,
@@ -123,6 +127,7 @@ struct Listener {
 pub struct Uring {
     ring: Ring,
     buffers: BufferRing,
+    pieces: BufferRing,
     slots: Vec<Slot>,
     free: Vec<u32>,
     listeners: Vec<Option<Listener>>,
@@ -148,10 +153,13 @@ impl Uring {
     pub fn new() -> io::Result<Self> {
         let ring = Ring::new()?;
         let buffers =
-            BufferRing::new(&ring.submitter(), GROUP, RECEIVE_BUFFERS, RECEIVE_BUFFER_BYTES)?;
+            BufferRing::new(&ring.submitter(), GROUP, 0, RECEIVE_BUFFERS, RECEIVE_BUFFER_BYTES)?;
+        let pieces =
+            BufferRing::new(&ring.submitter(), PIECE_GROUP, RECEIVE_BUFFERS, PIECES, PIECE_BYTES)?;
         Ok(Self {
             ring,
             buffers,
+            pieces,
             slots: Vec::new(),
             free: Vec::new(),
             listeners: Vec::new(),
@@ -166,6 +174,10 @@ impl Uring {
             bells: Bells::default(),
             in_flight: 0,
         })
+    }
+
+    fn ring_of(&mut self, id: u16) -> &mut BufferRing {
+        if id < RECEIVE_BUFFERS { &mut self.buffers } else { &mut self.pieces }
     }
 
     fn descriptor(&self, key: ConnKey) -> Option<BorrowedFd<'_>> {
@@ -189,6 +201,7 @@ impl Uring {
         slot.conn = Some(Conn {
             fd,
             receive: Receive::Quiet,
+            pieces: false,
             wanted: true,
             sending: None,
             message: None,
@@ -229,8 +242,15 @@ impl Uring {
         {
             conn.receive = Receive::Armed;
             let fd = types::Fd(conn.fd.as_raw_fd());
+            let pieces = conn.pieces;
             self.in_flight += 1;
-            self.push(opcode::RecvMulti::new(fd, GROUP).build(), Op::Receive, key);
+            let entry = if pieces {
+                let piece = opcode::Recv::new(fd, std::ptr::null_mut(), 0).buf_group(PIECE_GROUP);
+                piece.build().flags(squeue::Flags::BUFFER_SELECT)
+            } else {
+                opcode::RecvMulti::new(fd, GROUP).build()
+            };
+            self.push(entry, Op::Receive, key);
         }
     }
 
@@ -322,6 +342,7 @@ impl Uring {
             (None, Some(id)) if cqe.result() > 0 => {
                 events.push(Event::Received(key, Loan { id, len: cqe.result() as u32 }));
                 if !more {
+                    conn.wanted &= !conn.pieces;
                     self.arm_receive(key);
                 }
             }
@@ -374,10 +395,13 @@ impl Uring {
     /// What has to be armed before the kernel is entered.
     fn prepare(&mut self) {
         for id in self.loans.drain(..) {
-            self.buffers.give_unless_kept(id);
+            let ring = if id < RECEIVE_BUFFERS { &mut self.buffers } else { &mut self.pieces };
+            ring.give_unless_kept(id);
         }
-        self.buffers.take_back();
-        self.buffers.publish();
+        for ring in [&mut self.buffers, &mut self.pieces] {
+            ring.take_back();
+            ring.publish();
+        }
         while let Some(key) = self.starved.pop() {
             self.arm_receive(key);
         }
@@ -478,6 +502,20 @@ impl Driver for Uring {
         }
     }
 
+    fn receive_by_pieces(&mut self, key: ConnKey, on: bool) -> bool {
+        let Some(conn) = self.conn(key) else { return true };
+        if conn.pieces != on {
+            conn.pieces = on;
+            if conn.receive == Receive::Armed {
+                // Armed anew, the other way, when this has ended.
+                conn.receive = Receive::Cancelling;
+                let entry = opcode::AsyncCancel::new(Op::Receive.token(key)).build();
+                self.push(entry, Op::Cancel, key);
+            }
+        }
+        true
+    }
+
     fn send(&mut self, key: ConnKey, payload: Payload) -> Option<Payload> {
         let Some(conn) = self.conn(key) else { return Some(payload) };
         assert!(conn.sending.is_none(), "one payload in flight per connection");
@@ -520,11 +558,12 @@ impl Driver for Uring {
     }
 
     fn bytes(&self, loan: Loan) -> &[u8] {
-        self.buffers.bytes(loan.id, loan.len as usize)
+        let ring = if loan.id < RECEIVE_BUFFERS { &self.buffers } else { &self.pieces };
+        ring.bytes(loan.id, loan.len as usize)
     }
 
     fn keep(&mut self, loan: Loan) -> Option<Kept> {
-        let share = self.buffers.keep(loan.id)?;
+        let share = self.ring_of(loan.id).keep(loan.id)?;
         Some(Kept::of_ring(share, loan.len as usize))
     }
 
@@ -582,6 +621,7 @@ impl Drop for Uring {
         if self.in_flight > 0 {
             std::mem::forget(std::mem::take(&mut self.slots));
             self.buffers.leak();
+            self.pieces.leak();
         }
     }
 }
