@@ -29,6 +29,7 @@ impl Cli {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of them, once")]
 pub(crate) enum Command {
     /// Run a node (the default).
     Serve(ServeOptions),

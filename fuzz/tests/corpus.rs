@@ -76,3 +76,18 @@ fn commands() {
 fn manifests() {
     replay("manifests", corelane_fuzz::manifests);
 }
+
+#[test]
+fn http1_request() {
+    replay("http1_request", corelane_fuzz::http1_request);
+}
+
+#[test]
+fn http1_response() {
+    replay("http1_response", corelane_fuzz::http1_response);
+}
+
+#[test]
+fn http1_chunked() {
+    replay("http1_chunked", corelane_fuzz::http1_chunked);
+}

@@ -80,6 +80,32 @@ pub(super) fn run(bytes: &[u8], at: usize, wanted: u8) -> (usize, u8) {
     (end, seen)
 }
 
+/// The same for tokens, which are letters and dashes for the most part: eight at once.
+#[inline(always)]
+pub(super) fn token_run(bytes: &[u8], mut at: usize) -> (usize, u8) {
+    while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*eight);
+        let low = (word | (ONES * 0x20)) & !HIGH;
+        let from_a = low + ONES * (0x80 - b'a' as u64);
+        let past_z = low + ONES * (0x7f - b'z' as u64);
+        let other = word ^ (ONES * b'-' as u64);
+        let dash = !(((other & !HIGH) + !HIGH) | other);
+        let good = ((from_a & !past_z & !word) | dash) & HIGH;
+        if good != HIGH {
+            at += (good ^ HIGH).trailing_zeros() as usize / 8;
+            if bytes[at] == b':' {
+                return (at, TOKEN);
+            }
+            break;
+        }
+        at += 8;
+    }
+    run(bytes, at, TOKEN)
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x8080_8080_8080_8080;
+
 /// Whether all bytes are of that class.
 pub(super) fn all(bytes: &[u8], wanted: u8) -> bool {
     bytes.iter().all(|byte| class(*byte) & wanted != 0)
@@ -95,8 +121,6 @@ pub(super) fn in_value(byte: u8) -> bool {
 /// `bytes` when there is none.
 #[inline(always)]
 pub(super) fn value_end(bytes: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
     loop {
         while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
             let word = u64::from_le_bytes(*eight);

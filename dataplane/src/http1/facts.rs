@@ -183,7 +183,7 @@ fn nominate(window: &[u8], fields: &mut Fields) {
     }
     for option in &named[..count] {
         let option = option.of(window);
-        if !Known::of(option).is_kept() {
+        if !Known::of(option, 0, option.len()).is_kept() {
             fields.omit(window, option);
         }
     }

@@ -84,46 +84,95 @@ names! {
 
 const _: () = assert!(Known::ALL.len() < 64, "one bit each, and one for the others");
 
-/// Of each length, the names of that length: first and past-the-last in `BY_LEN`.
+/// Length of the longest name.
 const LONGEST: usize = 19;
+/// Places of the table; more than names, so that a multiplier without collisions is soon found.
+const PLACES: usize = 256;
 
-/// `Known::ALL` sorted by length, and where each length begins.
-const BY_LEN: ([(Known, &str); Known::ALL.len()], [u8; LONGEST + 2]) = {
-    let mut sorted = [(Known::Other, ""); Known::ALL.len()];
-    let mut starts = [0; LONGEST + 2];
-    let (mut len, mut to) = (0, 0);
-    while len <= LONGEST {
-        starts[len] = to as u8;
-        let mut from = 0;
-        while from < Known::ALL.len() {
-            if Known::ALL[from].1.len() == len {
-                sorted[to] = Known::ALL[from];
-                to += 1;
-            }
-            from += 1;
+/// A name as it is compared: its first and its last eight bytes, with bit 5 set in each.
+#[derive(Clone, Copy)]
+struct Entry {
+    known: Known,
+    len: u8,
+    first: u64,
+    last: u64,
+}
+
+/// The multiplier, and each name at the place that it leads to.
+const TABLE: (u64, [Entry; PLACES]) = {
+    let mut multiplier = 0x9e37_79b9_7f4a_7c15;
+    loop {
+        if let Some(table) = table(multiplier) {
+            break (multiplier, table);
         }
-        len += 1;
+        multiplier = multiplier.wrapping_mul(0xd134_2543_de82_ef95) | 1;
     }
-    starts[LONGEST + 1] = to as u8;
-    assert!(to == Known::ALL.len(), "no name is longer than the longest");
-    (sorted, starts)
 };
+static PLACE: [Entry; PLACES] = TABLE.1;
+
+/// A table without collisions, if the multiplier makes one.
+const fn table(multiplier: u64) -> Option<[Entry; PLACES]> {
+    let mut table = [Entry { known: Known::Other, len: 0, first: 0, last: 0 }; PLACES];
+    let mut at = 0;
+    while at < Known::ALL.len() {
+        let (known, name) = Known::ALL[at];
+        let name = name.as_bytes();
+        assert!(name.len() <= LONGEST, "no name is longer than the longest");
+        let (first, last) = (lower_word(name, 0), lower_word(name, name.len().saturating_sub(8)));
+        let place = place(multiplier, first, last, name.len());
+        if table[place].len != 0 {
+            return None;
+        }
+        table[place] = Entry { known, len: name.len() as u8, first, last };
+        at += 1;
+    }
+    Some(table)
+}
+
+/// Up to eight bytes from `at` on, with bit 5 set: letters in lower case.
+const fn lower_word(name: &[u8], at: usize) -> u64 {
+    let (mut word, mut nth) = (0, 0);
+    while nth < 8 && at + nth < name.len() {
+        word |= (name[at + nth] as u64 | 0x20) << (8 * nth);
+        nth += 1;
+    }
+    word
+}
+
+#[inline(always)]
+const fn place(multiplier: u64, first: u64, last: u64, len: usize) -> usize {
+    let mixed = (first ^ last.rotate_left(23) ^ len as u64).wrapping_mul(multiplier);
+    (mixed >> (64 - PLACES.ilog2())) as usize
+}
 
 impl Known {
-    /// Which one a name is, in any case.
+    /// Which one the token from `at` to before `end` is, in any case.
+    ///
+    /// With bit 5 set, the letters and the dash of the names known come from the same letter in
+    /// either case, from the dash, and from CR, which no token has.
     #[inline(always)]
-    pub(super) fn of(name: &[u8]) -> Self {
-        let len = name.len();
-        if len > LONGEST {
-            return Self::Other;
-        }
-        let (from, to) = (BY_LEN.1[len] as usize, BY_LEN.1[len + 1] as usize);
-        for (known, text) in &BY_LEN.0[from..to] {
-            if text.as_bytes()[0] == name[0] | 0x20 && name.eq_ignore_ascii_case(text.as_bytes()) {
-                return *known;
+    pub(super) fn of(window: &[u8], at: usize, end: usize) -> Self {
+        const LOWER: u64 = 0x2020_2020_2020_2020;
+        let (name, len) = (&window[at..end], end - at);
+        let (first, last) = match (window[at..].first_chunk::<8>(), name.last_chunk::<8>()) {
+            (Some(first), Some(last)) => {
+                (u64::from_le_bytes(*first) | LOWER, u64::from_le_bytes(*last) | LOWER)
             }
+            (Some(first), None) => {
+                // `len` is below 8, and the rest belongs to the value.
+                let kept = (1 << (8 * len)) - 1;
+                let word = (u64::from_le_bytes(*first) | LOWER) & kept;
+                (word, word)
+            }
+            (None, _) => (lower_word(name, 0), lower_word(name, len.saturating_sub(8))),
+        };
+        let entry = &PLACE[place(TABLE.0, first, last, len)];
+        let same = entry.first == first && entry.last == last && usize::from(entry.len) == len;
+        if same && (len <= 16 || name[8..len - 8].eq_ignore_ascii_case(entry.middle())) {
+            entry.known
+        } else {
+            Self::Other
         }
-        Self::Other
     }
 
     /// Which one a name would be for a server that takes `_` for `-`, or either for nothing.
@@ -152,6 +201,15 @@ impl Known {
     /// Whether it may come in a trailer.
     pub(super) const fn in_trailer(self) -> bool {
         self.traits() & NO_TRAILER == 0
+    }
+}
+
+impl Entry {
+    /// What lies between the first and the last eight bytes of a long name.
+    #[cold]
+    fn middle(&self) -> &'static [u8] {
+        let name = Known::ALL[self.known as usize - 1].1.as_bytes();
+        &name[8..name.len() - 8]
     }
 }
 

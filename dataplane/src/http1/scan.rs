@@ -168,7 +168,7 @@ pub(super) enum Line {
 /// The line that begins at `at`.
 #[inline(always)]
 pub(super) fn field_line(window: &[u8], at: usize) -> Result<Line, Stop> {
-    let (colon, classes) = bytes::run(window, at, TOKEN);
+    let (colon, classes) = bytes::token_run(window, at);
     if colon == at || window.get(colon) != Some(&b':') {
         if window.get(at..at + 2) == Some(b"\r\n") {
             return Ok(Line::End { next: at + 2 });
@@ -188,7 +188,7 @@ pub(super) fn field_line(window: &[u8], at: usize) -> Result<Line, Stop> {
         end -= 1;
     }
     let name = &window[at..colon];
-    let known = Known::of(name);
+    let known = Known::of(window, at, colon);
     // RFC 9110 section 17.10: CGI and its heirs turn '-' into '_', so that the two collide.
     if classes & UNDERSCORE != 0 && Known::twin_of(name) != Known::Other {
         return Err(Refusal::UnderscoreTwin.into());
