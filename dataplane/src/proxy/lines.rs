@@ -213,7 +213,6 @@ mod tests {
             lines.bytes.extend_from_slice(format!("{n}\n").as_bytes());
             lines.count = 1;
             expect.extend_from_slice(&lines.bytes);
-            let mut lines = lines;
             while let Err(full) = pens[0].pass_on(lines) {
                 lines = full;
                 std::thread::yield_now();
