@@ -121,3 +121,23 @@ fn fits(tokens: u64, period: Nanos, burst: u32) -> bool {
     let lowest = period.0 / a;
     lowest.checked_mul(u64::from(burst)).is_some_and(|full| full <= i64::MAX as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_debt_of_a_full_bucket_fits_63_bits() {
+        for (tokens, period, burst, expect) in [
+            (1, 1 << 62, 1, true),
+            (1, 1 << 62, 2, false),
+            (1, i64::MAX as u64, 1, true),
+            (2, 1 << 62, 3, true), // in lowest terms, 1 for 2^61
+            (2, 1 << 62, 4, false),
+            (3, 1 << 62, 2, false),
+            (1, 1 << 40, u32::MAX, false),
+        ] {
+            assert_eq!(fits(tokens, Nanos(period), burst), expect, "{tokens} {period} {burst}");
+        }
+    }
+}
