@@ -3,6 +3,18 @@
 //! Ours checks more and finds out more (framing, host, connection) than httparse, which splits
 //! lines. Rounds are interleaved, and the least of each is told. `quick` as argument runs each
 //! once, for tests.
+//!
+//! Nanoseconds on a virtual core of 2026 (release profile; httparse by words, without its
+//! run-time choice of SIMD):
+//!
+//! | | bytes | ours | httparse 1.10.1 |
+//! | --- | --- | --- | --- |
+//! | request of one field (wrk's own) | 40 | 47 | 30 to 35 |
+//! | request of four fields | 120 | 88 | 56 |
+//! | request of a browser | 576 | 205 | 142 |
+//! | response of four fields | 120 | 79 | 55 |
+//! | writing a request, a response | 323, 139 | 118, 44 | |
+//! | a chunk of 128 bytes | | 14 | |
 
 #![forbid(unsafe_code)]
 
@@ -52,7 +64,7 @@ fn heads(rounds: u32, calls: u32, limits: &Limits, fields: &mut Fields) {
     for (name, bytes) in [("wrk", WRK), ("small", SMALL), ("browser", BROWSER)] {
         let mut ours = || {
             let head = request(black_box(bytes), &mut scan, limits, fields);
-            _ = black_box(head.expect("a good head").expect("an end"));
+            assert!(matches!(black_box(&head), Ok(Some(_))));
         };
         let mut theirs = || {
             let mut headers = [httparse::EMPTY_HEADER; 16];
@@ -68,7 +80,7 @@ fn heads(rounds: u32, calls: u32, limits: &Limits, fields: &mut Fields) {
     let to = Asked { method: Method::Get, upgrade: false };
     let mut ours = || {
         let head = response(black_box(ANSWER), &mut scan, limits, fields, to);
-        _ = black_box(head.expect("a good head").expect("an end"));
+        assert!(matches!(black_box(&head), Ok(Some(_))));
     };
     let mut theirs = || {
         let mut headers = [httparse::EMPTY_HEADER; 16];
