@@ -1,8 +1,19 @@
 //! What a head costs: `cargo run --release -p dataplane --example http1_cost`.
 //!
 //! Ours checks more and finds out more (framing, host, connection) than httparse, which splits
-//! lines. Rounds are interleaved, and the least of each is told. `quick` as argument runs each
-//! once, for tests.
+//! lines. Rounds are interleaved, and the least of each is told.
+//!
+//! Nanoseconds on a virtual core of 2026 (release profile; httparse by words, without its
+//! run-time choice of SIMD):
+//!
+//! | | bytes | ours | httparse 1.10.1 |
+//! | --- | --- | --- | --- |
+//! | request of one field (wrk's own) | 40 | 47 | 30 to 35 |
+//! | request of four fields | 120 | 88 | 56 |
+//! | request of a browser | 576 | 205 | 142 |
+//! | response of four fields | 120 | 79 | 55 |
+//! | writing a request, a response | 323, 139 | 118, 44 | |
+//! | a chunk of 128 bytes | | 14 | |
 
 #![forbid(unsafe_code)]
 
@@ -52,7 +63,7 @@ fn heads(rounds: u32, calls: u32, limits: &Limits, fields: &mut Fields) {
     for (name, bytes) in [("wrk", WRK), ("small", SMALL), ("browser", BROWSER)] {
         let mut ours = || {
             let head = request(black_box(bytes), &mut scan, limits, fields);
-            _ = black_box(head.expect("a good head").expect("an end"));
+            assert!(matches!(black_box(&head), Ok(Some(_))));
         };
         let mut theirs = || {
             let mut headers = [httparse::EMPTY_HEADER; 16];
@@ -68,7 +79,7 @@ fn heads(rounds: u32, calls: u32, limits: &Limits, fields: &mut Fields) {
     let to = Asked { method: Method::Get, upgrade: false };
     let mut ours = || {
         let head = response(black_box(ANSWER), &mut scan, limits, fields, to);
-        _ = black_box(head.expect("a good head").expect("an end"));
+        assert!(matches!(black_box(&head), Ok(Some(_))));
     };
     let mut theirs = || {
         let mut headers = [httparse::EMPTY_HEADER; 16];
@@ -136,12 +147,24 @@ fn chunks(rounds: u32, calls: u32, limits: &Limits) {
     println!("chunk of 128 bytes:         {:6.1} ns", cost / 17.0);
 }
 
-fn main() {
-    let quick = std::env::args().any(|argument| argument == "quick");
-    let (rounds, calls) = if quick { (1, 1) } else { (200, 20_000) };
+/// Prints all of it.
+fn run(rounds: u32, calls: u32) {
     let limits = Limits::default();
     let mut fields = Fields::new(&limits);
     heads(rounds, calls, &limits, &mut fields);
     writers(rounds, calls, &limits, &mut fields);
     chunks(rounds, calls, &limits);
+}
+
+fn main() {
+    run(200, 20_000);
+}
+
+#[cfg(test)]
+mod tests {
+    /// So that it does not rot.
+    #[test]
+    fn it_runs() {
+        super::run(1, 1);
+    }
 }

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use shards::command::{
-    Args, ClusterNode, CommandError, Flow, Host, NodeFacts, OwnedArgs, Shard, Traffic, dispatch,
-    lookup,
-};
+use shards::command::{Args, ClusterNode, CommandError, Flow, Host, NodeFacts, OwnedArgs, Shard, Traffic, dispatch, lookup};
 use shards::ids::{ClientId, ShardId};
 use shards::partition::Partition;
 use shards::reply::Reply;

@@ -85,12 +85,9 @@ pub(super) fn run(bytes: &[u8], at: usize, wanted: u8) -> (usize, u8) {
 pub(super) fn token_run(bytes: &[u8], mut at: usize) -> (usize, u8) {
     while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let word = u64::from_le_bytes(*eight);
-        let low = (word | (ONES * 0x20)) & !HIGH;
-        let from_a = low + ONES * (0x80 - b'a' as u64);
-        let past_z = low + ONES * (0x7f - b'z' as u64);
-        let other = word ^ (ONES * b'-' as u64);
-        let dash = !(((other & !HIGH) + !HIGH) | other);
-        let good = ((from_a & !past_z & !word) | dash) & HIGH;
+        let other = (word ^ (ONES * b'-' as u64)) & !HIGH;
+        let dash = !(other + !HIGH);
+        let good = (letters(word) | dash) & !word & HIGH;
         if good != HIGH {
             at += (good ^ HIGH).trailing_zeros() as usize / 8;
             if bytes[at] == b':' {
@@ -121,6 +118,15 @@ pub(super) fn in_value(byte: u8) -> bool {
 /// `bytes` when there is none.
 #[inline(always)]
 pub(super) fn value_end(bytes: &[u8], mut at: usize) -> usize {
+    // Long values first by sixteen, in a form that compilers make one of vectors: 10 % of a
+    // browser's head.
+    while let Some(sixteen) = bytes.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
+        let odd = sixteen.map(|byte| u8::from((byte < b' ') | (byte == 0x7f)));
+        if odd.iter().fold(0, |any, odd| any | odd) != 0 {
+            break;
+        }
+        at += 16;
+    }
     loop {
         while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
             let word = u64::from_le_bytes(*eight);
@@ -129,17 +135,70 @@ pub(super) fn value_end(bytes: &[u8], mut at: usize) -> usize {
             let control = word.wrapping_sub(ONES * 0x20) & !word;
             let del = word ^ (ONES * 0x7f);
             let marks = (control | (del.wrapping_sub(ONES) & !del)) & HIGH;
-            if marks != 0 {
-                at += marks.trailing_zeros() as usize / 8;
-                break;
+            if marks == 0 {
+                at += 8;
+                continue;
             }
-            at += 8;
+            at += marks.trailing_zeros() as usize / 8;
+            if bytes[at] != b'\t' {
+                return at;
+            }
+            at += 1;
         }
         match bytes.get(at) {
             Some(&byte) if in_value(byte) => at += 1,
             _ => return at,
         }
     }
+}
+
+/// [`run`] of [`PATH`], eight at once as long as none is near to being special.
+#[inline(always)]
+pub(super) fn path_run(bytes: &[u8], mut at: usize) -> (usize, u8) {
+    while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*eight);
+        let plain = word & !HIGH;
+        // From '/' to '9' lie the slash and the digits.
+        let from_slash = plain + ONES * (0x80 - b'/' as u64);
+        let past_nine = plain + ONES * (0x7f - b'9' as u64);
+        let dash = !((plain ^ (ONES * b'-' as u64)) + !HIGH);
+        let good = (letters(word) | (from_slash & !past_nine) | dash) & !word & HIGH;
+        if good != HIGH {
+            at += (good ^ HIGH).trailing_zeros() as usize / 8;
+            break;
+        }
+        at += 8;
+    }
+    run(bytes, at, PATH)
+}
+
+/// [`run`] of [`HOST`]: letters, digits, dots and dashes for the most part, eight at once.
+#[inline(always)]
+pub(super) fn host_run(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*eight);
+        let plain = word & !HIGH;
+        // From '-' to '9' lie the dot, the digits and the slash.
+        let from_dash = plain + ONES * (0x80 - b'-' as u64);
+        let past_nine = plain + ONES * (0x7f - b'9' as u64);
+        let slash = (plain ^ (ONES * b'/' as u64)) + !HIGH;
+        let good = (letters(word) | (from_dash & !past_nine & slash)) & !word & HIGH;
+        if good != HIGH {
+            at += (good ^ HIGH).trailing_zeros() as usize / 8;
+            break;
+        }
+        at += 8;
+    }
+    run(bytes, at, HOST).0
+}
+
+/// Marks the letters of eight bytes, and perhaps bytes of 0x80 and more.
+#[inline(always)]
+fn letters(word: u64) -> u64 {
+    let low = (word | (ONES * 0x20)) & !HIGH;
+    let from_a = low + ONES * (0x80 - b'a' as u64);
+    let past_z = low + ONES * (0x7f - b'z' as u64);
+    from_a & !past_z
 }
 
 /// Whether a byte is optional white space (RFC 9110 section 5.6.3).
@@ -176,5 +235,37 @@ pub(super) fn hex(digit: u8) -> Option<u8> {
         b'a'..=b'f' => Some(digit - b'a' + 10),
         b'A'..=b'F' => Some(digit - b'A' + 10),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Any two bytes side by side, anywhere in a long run: eight at once find what one at a
+    /// time finds.
+    #[test]
+    fn eight_at_once_are_eight_one_by_one() {
+        for pair in 0..=u16::MAX {
+            let [one, two] = pair.to_le_bytes();
+            let mut bytes = *b"abcdefgh-ABCDXYZ-azAZaz-bcde:";
+            let at = 3 + usize::from(pair) % 21;
+            (bytes[at], bytes[at + 1]) = (one, two);
+            let naive = |good: &dyn Fn(u8) -> bool| {
+                bytes.iter().position(|byte| !good(*byte)).unwrap_or(bytes.len())
+            };
+            let is = |wanted: u8| move |byte: u8| class(byte) & wanted != 0;
+            let shown = String::from_utf8_lossy(&bytes);
+            assert_eq!(token_run(&bytes, 0).0, naive(&is(TOKEN)), "token of {shown:?}");
+            assert_eq!(host_run(&bytes, 0), naive(&is(HOST)), "host of {shown:?}");
+            assert_eq!(value_end(&bytes, 0), naive(&in_value), "value of {shown:?}");
+            let (end, classes) = path_run(&bytes, 0);
+            assert_eq!(end, naive(&is(PATH)), "path of {shown:?}");
+            let odd = bytes[..end].iter().any(|byte| matches!(byte, b'%' | b'.'));
+            assert_eq!(classes & ODD != 0, odd, "odd of {shown:?}");
+            let (end, classes) = token_run(&bytes, 0);
+            let underscore = bytes[..end].contains(&b'_');
+            assert_eq!(classes & UNDERSCORE != 0, underscore, "underscore of {shown:?}");
+        }
     }
 }

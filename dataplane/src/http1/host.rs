@@ -7,7 +7,7 @@
 use std::net::Ipv6Addr;
 
 use super::Refusal;
-use super::bytes::{self, HOST};
+use super::bytes;
 use super::fields::Span;
 
 /// An authority without user information.
@@ -24,9 +24,11 @@ pub(super) struct Authority {
 #[inline]
 pub(super) fn authority(window: &[u8], span: Span) -> Result<Authority, Refusal> {
     let text = span.of(window);
-    let (host, _) = match text.first() {
-        Some(b'[') => (bracketed(text)?, 0),
-        _ => bytes::run(text, 0, HOST),
+    let start = span.start as usize;
+    let host = match text.first() {
+        Some(b'[') => bracketed(text)?,
+        // It may look beyond the span, where the next byte is none of a host.
+        _ => (bytes::host_run(window, start) - start).min(text.len()),
     };
     if host == 0 {
         return Err(Refusal::Host);
@@ -38,7 +40,6 @@ pub(super) fn authority(window: &[u8], span: Span) -> Result<Authority, Refusal>
         [b':', digits @ ..] => (Some(port(digits)?), text.len()),
         _ => return Err(Refusal::Host),
     };
-    let start = span.start as usize;
     Ok(Authority {
         host: Span::new(start, start + host),
         port,

@@ -217,3 +217,43 @@ impl Entry {
 fn letters(name: &[u8]) -> impl Iterator<Item = u8> {
     name.iter().filter(|byte| !matches!(byte, b'-' | b'_')).map(u8::to_ascii_lowercase)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each name in both cases, alone and with bytes behind it; and with one byte changed or
+    /// more, it is another.
+    #[test]
+    fn names_are_found_and_no_others() {
+        for (known, name) in Known::ALL {
+            for mut text in [name.to_string(), name.to_uppercase()] {
+                let len = text.len();
+                assert_eq!(Known::of(text.as_bytes(), 0, len), *known, "{text}");
+                assert_eq!(Known::of(text.as_bytes(), 0, len - 1), Known::Other, "{text}");
+                text.push_str(": and a value behind it");
+                assert_eq!(Known::of(text.as_bytes(), 0, len), *known, "{text}");
+                for at in 0..len {
+                    let mut bytes = text.clone().into_bytes();
+                    bytes[at] = if bytes[at] == b'~' { b'z' } else { b'~' };
+                    assert_eq!(Known::of(&bytes, 0, len), Known::Other, "{text} at {at}");
+                }
+            }
+        }
+        assert_eq!(Known::of(b"X-Forwarded-Server", 0, 18), Known::Other);
+        assert_eq!(Known::of(b"X-Forwarded-Protocol", 0, 20), Known::Other);
+    }
+
+    #[test]
+    fn twins() {
+        for (twin, known) in [
+            ("content_length", Known::ContentLength),
+            ("TRANSFER_Encoding", Known::TransferEncoding),
+            ("_host", Known::Host),
+            ("X_Forwarded_For", Known::XForwardedFor),
+            ("x_trace", Known::Other),
+        ] {
+            assert_eq!(Known::twin_of(twin.as_bytes()), known, "{twin}");
+        }
+    }
+}

@@ -1,9 +1,10 @@
 //! The head of a request: its line, and what its fields say.
 
 use super::bytes::{self, TOKEN};
+use super::facts::Facts;
 use super::fields::{Fields, Span};
 use super::host::{self, Authority};
-use super::scan::{self, Head, Scan, Stop};
+use super::scan::{self, Scan, Stop};
 use super::target::{self, Form, Target};
 use super::{Framing, Limits, Refusal, Version};
 
@@ -93,9 +94,10 @@ pub fn request(
     limits: &Limits,
     fields: &mut Fields,
 ) -> Result<Option<RequestHead>, Refusal> {
-    match scan::head(bytes, scan, limits, fields, request_line)? {
+    let mut facts = Facts::default();
+    match scan::head(bytes, scan, limits, fields, &mut facts, request_line)? {
         None => Ok(None),
-        Some(head) => conclude(bytes, &head, fields).map(Some),
+        Some((line, len)) => conclude(bytes, &line, &facts, len, fields).map(Some),
     }
 }
 
@@ -110,8 +112,13 @@ struct Line {
 
 /// What the line and the fields say together.
 #[inline(always)]
-fn conclude(window: &[u8], head: &Head<Line>, fields: &mut Fields) -> Result<RequestHead, Refusal> {
-    let Head { line, facts, len } = head;
+fn conclude(
+    window: &[u8],
+    line: &Line,
+    facts: &Facts,
+    len: usize,
+    fields: &mut Fields,
+) -> Result<RequestHead, Refusal> {
     let version = line.version;
     let body = facts.framing(version)?;
     let asked = match facts.host {
@@ -129,7 +136,7 @@ fn conclude(window: &[u8], head: &Head<Line>, fields: &mut Fields) -> Result<Req
     let counts = matches!(line.method, Method::Trace | Method::Options);
     let nobody = Span::default();
     Ok(RequestHead {
-        len: *len,
+        len,
         name: line.name,
         method: line.method,
         target: line.target,
@@ -152,7 +159,10 @@ fn conclude(window: &[u8], head: &Head<Line>, fields: &mut Fields) -> Result<Req
 #[inline(always)]
 fn request_line(window: &[u8], limits: &Limits) -> Result<(Line, usize), Stop> {
     let start = if window.starts_with(b"\r\n") { 2 } else { 0 };
-    let (space, _) = bytes::run(window, start, TOKEN);
+    let space = match window.get(start..start + 4) {
+        Some(b"GET ") => start + 3,
+        _ => bytes::run(window, start, TOKEN).0,
+    };
     let after = space + 1;
     if space == start
         || space - start > MAX_METHOD

@@ -1,9 +1,10 @@
 //! The head of a response: its line, and what its fields say.
 
 use super::bytes;
+use super::facts::Facts;
 use super::fields::{Fields, Span};
 use super::request::{Method, version};
-use super::scan::{self, Head, Scan, Stop};
+use super::scan::{self, Scan, Stop};
 use super::{Framing, Limits, Refusal, Version};
 
 /// The request that a response answers.
@@ -57,9 +58,10 @@ pub fn response(
     fields: &mut Fields,
     to: Asked,
 ) -> Result<Option<ResponseHead>, Refusal> {
-    match scan::head(bytes, scan, limits, fields, status_line)? {
+    let mut facts = Facts::default();
+    match scan::head(bytes, scan, limits, fields, &mut facts, status_line)? {
         None => Ok(None),
-        Some(head) => conclude(bytes, &head, fields, to).map(Some),
+        Some((line, len)) => conclude(bytes, &line, &facts, len, fields, to).map(Some),
     }
 }
 
@@ -73,11 +75,12 @@ struct Line {
 #[inline(always)]
 fn conclude(
     window: &[u8],
-    head: &Head<Line>,
+    line: &Line,
+    facts: &Facts,
+    len: usize,
     fields: &mut Fields,
     to: Asked,
 ) -> Result<ResponseHead, Refusal> {
-    let Head { line, facts, len } = head;
     let said = match facts.framing(line.version)? {
         Framing::None => Framing::UntilClose, // RFC 9112 section 6.3, item 8
         framing => framing,
@@ -93,7 +96,7 @@ fn conclude(
     facts.nominate(window, fields);
     let keep_alive = facts.persists(line.version) && body != Framing::UntilClose && !switches;
     Ok(ResponseHead {
-        len: *len,
+        len,
         status: line.status,
         reason: line.reason,
         version: line.version,

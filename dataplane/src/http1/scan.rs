@@ -42,40 +42,33 @@ impl From<Refusal> for Stop {
 /// A start line's prefix is looked at from its first byte on, and always within so many.
 pub(super) const PREFIX: usize = 64;
 
-/// A head that ended: its start line, what its fields say, its length.
-pub(super) struct Head<L> {
-    pub(super) line: L,
-    pub(super) facts: Facts,
-    pub(super) len: usize,
-}
-
 /// Reads a head whose first line `start_line` understands: it returns that line and the offset
-/// after its LF.
+/// after its LF. Returns the line and the length of the head; what the fields say is in `facts`.
 #[inline(always)]
 pub(super) fn head<L>(
     bytes: &[u8],
     scan: &mut Scan,
     limits: &Limits,
     fields: &mut Fields,
+    facts: &mut Facts,
     start_line: impl Fn(&[u8], &Limits) -> Result<(L, usize), Stop>,
-) -> Result<Option<Head<L>>, Refusal> {
+) -> Result<Option<(L, usize)>, Refusal> {
     let window = &bytes[..bytes.len().min(limits.head_bytes)];
     if scan.looked != 0 && !resume(window, scan, limits, fields)? {
         return Ok(None);
     }
     fields.clear();
-    let mut facts = Facts::default();
-    let whole = start_line(window, limits).and_then(|(line, at)| {
-        let len = field_lines(window, at, 0, limits, fields, &mut facts)?;
-        Ok((line, len))
-    });
-    match whole {
-        Ok((line, len)) => {
-            *scan = Scan::default();
-            Ok(Some(Head { line, facts, len }))
-        }
-        Err(stop) => stopped(stop, window, scan, 0, limits, fields).map(|()| None),
-    }
+    let stop = match start_line(window, limits) {
+        Ok((line, at)) => match field_lines(window, at, 0, limits, fields, facts) {
+            Ok(len) => {
+                *scan = Scan::default();
+                return Ok(Some((line, len)));
+            }
+            Err(stop) => stop,
+        },
+        Err(stop) => stop,
+    };
+    stopped(stop, window, scan, 0, limits, fields).map(|()| None)
 }
 
 /// Whether the head ends in `window`: then all of it is scanned again, this time for its fields.

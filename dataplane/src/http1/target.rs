@@ -1,7 +1,7 @@
 //! The target of a request, in the four forms of RFC 9112 section 3.2.
 
 use super::Refusal;
-use super::bytes::{self, ODD, PATH, QUERY};
+use super::bytes::{self, ODD, QUERY};
 use super::fields::Span;
 use super::host::{self, Authority};
 
@@ -42,7 +42,7 @@ impl Target {
 /// A target that begins with `/` at `at`, and where it ends.
 #[inline(always)]
 pub(super) fn origin(window: &[u8], at: usize) -> (Target, usize) {
-    let (path, classes) = bytes::run(window, at, PATH);
+    let (path, classes) = bytes::path_run(window, at);
     let (query, end) = match window.get(path) {
         Some(b'?') => {
             let (end, _) = bytes::run(window, path + 1, QUERY);

@@ -4,6 +4,9 @@
 
 mod cases;
 mod corpus;
+#[path = "../../examples/http1_cost.rs"]
+#[allow(dead_code, reason = "its main is for itself")]
+mod cost;
 mod cuts;
 mod differential;
 mod read;
