@@ -21,7 +21,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
-use dataplane::http1::write::{self, Back, Forward, Scheme};
+use dataplane::http1::write::{self, Address, Back, Forward, Scheme};
 use dataplane::http1::{
     Asked, Body, Event, Fields, Framing, Limits, Method, Scan, Version, request, response,
 };
@@ -99,7 +99,7 @@ fn writers(rounds: u32, calls: u32, limits: &Limits, fields: &mut Fields) {
     let forward = Forward {
         path: b"/api/items/42",
         authority: None,
-        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        client: Address::of(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         scheme: Scheme::Http,
         trusted: false,
         request_id: b"0123456789abcdef",

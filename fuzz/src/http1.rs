@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use dataplane::http1::write::{self, Back, Forward, Scheme};
+use dataplane::http1::write::{self, Address, Back, Forward, Scheme};
 use dataplane::http1::{
     Asked, Body, Chunked, Event, Fields, Framing, Known, Limits, Method, Refusal, RequestHead,
     ResponseHead, Scan, Version, path, request, response,
@@ -82,7 +82,7 @@ pub fn http1_request(data: &[u8]) {
     let forward = Forward {
         path: routed,
         authority: Some(b"backend"),
-        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        client: Address::of(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         scheme: Scheme::Http,
         trusted: stride & 1 == 0,
         request_id: b"id",

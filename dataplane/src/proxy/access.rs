@@ -18,6 +18,7 @@ use std::io::Write;
 use shards::time::Nanos;
 
 use super::lines::{Lines, Pen};
+use crate::http1::write::decimal;
 
 /// Bytes of lines after which a batch leaves.
 const BATCH_BYTES: usize = 32 << 10;
@@ -81,7 +82,7 @@ impl AccessLog {
 pub(super) struct Asked<'a> {
     pub(super) wall_us: u64,
     pub(super) id: &'a [u8],
-    pub(super) client: std::net::IpAddr,
+    pub(super) client: &'a [u8],
     pub(super) method: &'a [u8],
     pub(super) host: &'a [u8],
     pub(super) path: &'a [u8],
@@ -97,7 +98,7 @@ pub(super) struct Became<'a> {
     pub(super) us: u64,
     pub(super) first_us: Option<u64>,
     pub(super) tries: u8,
-    pub(super) endpoint: Option<std::net::SocketAddr>,
+    pub(super) endpoint: &'a [u8],
     pub(super) cause: &'a str,
 }
 
@@ -105,13 +106,13 @@ pub(super) struct Became<'a> {
 pub(super) fn begin(line: &mut Vec<u8>, asked: &Asked<'_>) {
     let (seconds, rest) = (asked.wall_us / 1_000_000, asked.wall_us % 1_000_000);
     put(line, b"{\"time\":");
-    number(line, seconds);
+    decimal(line, seconds);
     line.push(b'.');
     padded(line, rest);
     put(line, b",\"id\":\"");
     put(line, asked.id);
     put(line, b"\",\"client\":\"");
-    address(line, asked.client);
+    put(line, asked.client);
     for (name, value) in [
         (&b"\",\"method\":\""[..], asked.method),
         (b"\",\"host\":\"", asked.host),
@@ -134,19 +135,15 @@ pub(super) fn finish(line: &mut Vec<u8>, became: &Became<'_>) {
         (b",\"tries\":", became.tries.into()),
     ] {
         put(line, name);
-        number(line, value);
+        decimal(line, value);
     }
     if let Some(first) = became.first_us {
         put(line, b",\"first_us\":");
-        number(line, first);
+        decimal(line, first);
     }
-    if let Some(endpoint) = became.endpoint {
+    if !became.endpoint.is_empty() {
         put(line, b",\"endpoint\":\"");
-        let v6 = endpoint.is_ipv6();
-        put(line, if v6 { b"[" } else { b"" });
-        address(line, endpoint.ip());
-        put(line, if v6 { b"]:" } else { b":" });
-        number(line, endpoint.port().into());
+        put(line, became.endpoint);
         line.push(b'"');
     }
     put(line, b",\"cause\":\"");
@@ -158,40 +155,10 @@ fn put(line: &mut Vec<u8>, bytes: &[u8]) {
     line.extend_from_slice(bytes);
 }
 
-/// In decimal.
-pub(super) fn number(line: &mut Vec<u8>, mut n: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (n % 10) as u8;
-        n /= 10;
-        if n == 0 {
-            break;
-        }
-    }
-    put(line, &digits[at..]);
-}
-
 /// Six digits.
 fn padded(line: &mut Vec<u8>, n: u64) {
     let digit = |power: u64| b'0' + (n / power % 10) as u8;
     put(line, &[100_000, 10_000, 1_000, 100, 10, 1].map(digit));
-}
-
-fn address(line: &mut Vec<u8>, ip: std::net::IpAddr) {
-    match ip {
-        std::net::IpAddr::V4(v4) => {
-            for (n, part) in v4.octets().into_iter().enumerate() {
-                if n > 0 {
-                    line.push(b'.');
-                }
-                number(line, part.into());
-            }
-        }
-        // Writing into memory does not fail.
-        std::net::IpAddr::V6(v6) => drop(write!(line, "{v6}")),
-    }
 }
 
 /// Text within a JSON string (RFC 8259 section 7). Bytes beyond ASCII are written as the
@@ -241,7 +208,7 @@ mod tests {
             &Asked {
                 wall_us: 1_700_000_000_000_042,
                 id: b"ab",
-                client: "192.0.2.7".parse().unwrap(),
+                client: b"192.0.2.7",
                 method: b"GET",
                 host: b"shop.example",
                 path: b"/x",
@@ -258,7 +225,7 @@ mod tests {
                 us: 10_412,
                 first_us: Some(398),
                 tries: 1,
-                endpoint: "[::1]:80".parse().ok(),
+                endpoint: b"[::1]:80",
                 cause: "-",
             },
         );

@@ -9,8 +9,9 @@
 
 #![forbid(unsafe_code)]
 
-use super::access::{number, text};
+use super::access::text;
 use super::cause::Cause;
+use crate::http1::write::decimal;
 
 /// What a client needs to know of its connection and request.
 pub(super) struct Asked<'a> {
@@ -36,7 +37,7 @@ pub(super) fn write(
     let status = cause.status();
     content(scratch, cause, asked.id);
     put(out, b"HTTP/1.1 ");
-    number(out, status.into());
+    decimal(out, status.into());
     out.push(b' ');
     put(out, reason(status));
     put(out, b"\r\nDate: ");
@@ -52,7 +53,7 @@ pub(super) fn write(
         put(out, b"Connection: keep-alive\r\n");
     }
     put(out, b"Content-Length: ");
-    number(out, scratch.len() as u64);
+    decimal(out, scratch.len() as u64);
     put(out, b"\r\n\r\n");
     let sent = if asked.is_head { 0 } else { scratch.len() as u64 };
     if !asked.is_head {
@@ -69,7 +70,7 @@ fn content(out: &mut Vec<u8>, cause: Cause, id: &[u8]) {
     put(out, b"\",\"title\":\"");
     put(out, reason(status));
     put(out, b"\",\"status\":");
-    number(out, status.into());
+    decimal(out, status.into());
     put(out, b",\"detail\":\"");
     match cause {
         Cause::Malformed(refusal) => text(out, refusal.to_string().as_bytes()),

@@ -149,12 +149,12 @@ impl Proxy {
         if self.log.is_on() {
             self.buffers.fill(&mut exchange.record);
             let mut line = std::mem::take(&mut exchange.record);
-            let text = exchange.id.text();
+            let text = *exchange.id.text();
             let agent = self.fields.named(bytes, b"user-agent").next();
             let asked = access::Asked {
                 wall_us: self.now.wall_us,
                 id: exchange.given_id().unwrap_or(&text),
-                client: client.ip,
+                client: client.address.text(),
                 method: head.name.of(bytes),
                 host: head.authority.of(bytes),
                 path: whole(&head.target, bytes),
@@ -241,6 +241,7 @@ impl Proxy {
         let endpoint = members.at(chosen)?;
         Some(peers::Target {
             address: endpoint.address,
+            text: endpoint.text,
             slot: endpoint.slot,
             index: view.endpoints().nth(chosen)?.0,
             generation: served.config.generation(),
@@ -260,11 +261,11 @@ impl Proxy {
     ) {
         let Some(upstream) = self.upstreams.get(upstream) else { return };
         let Some(exchange) = client.exchange.as_mut() else { return };
-        let text = exchange.id.text();
+        let text = *exchange.id.text();
         let forward = http1::write::Forward {
             path: if plan.rewritten { &self.path } else { head.target.path(bytes) },
             authority: None,
-            client: client.ip,
+            client: client.address,
             scheme: http1::write::Scheme::Http,
             trusted: false,
             request_id: exchange.given_id().unwrap_or(&text),

@@ -10,6 +10,7 @@ use super::cause::Cause;
 use super::peers::{Alarm, Client, Exchange, Output, Stage};
 use super::pump::{Held, SPLICED};
 use super::{CREDIT, Hands, Proxy};
+use crate::http1::write::Address;
 use crate::http1::{self, Scan};
 use crate::runtime::{ConnKey, Driver, Kept, Loan};
 
@@ -61,6 +62,7 @@ impl Client {
             key,
             listener,
             ip,
+            address: Address::of(ip),
             stage: Stage::Head,
             input: Vec::new(),
             scan: Scan::default(),

@@ -25,7 +25,7 @@ impl Proxy {
         let malformed = matches!(cause, Cause::Malformed(_));
         exchange.close |= unread || malformed || client.ended || self.draining;
         (exchange.status, exchange.cause) = (cause.status(), Some(cause));
-        let id = exchange.id.text();
+        let id = *exchange.id.text();
         let given = exchange.given_id();
         let asked = answers::Asked {
             id: given.unwrap_or(&id),
@@ -50,7 +50,7 @@ impl Proxy {
     /// The same for bytes that are no request.
     pub(super) fn answer_unread(&mut self, client: &mut Client, cause: Cause) {
         self.causes.add(cause);
-        let id = self.random.id().text();
+        let id = *self.random.id().text();
         let asked = answers::Asked {
             id: &id,
             is_head: false,
@@ -67,7 +67,7 @@ impl Proxy {
             let asked = access::Asked {
                 wall_us: self.now.wall_us,
                 id: &id,
-                client: client.ip,
+                client: client.address.text(),
                 method: b"",
                 host: b"",
                 path: b"",
@@ -82,7 +82,7 @@ impl Proxy {
                 us: 0,
                 first_us: None,
                 tries: 0,
-                endpoint: None,
+                endpoint: b"",
                 cause: cause.label(),
             };
             access::finish(&mut line, &became);
@@ -160,7 +160,7 @@ impl Proxy {
             us: now.since(exchange.started).0 / 1_000,
             first_us: exchange.answered.map(|at| at.since(exchange.started).0 / 1_000),
             tries: exchange.tries,
-            endpoint: exchange.endpoint.map(|target| target.address),
+            endpoint: exchange.endpoint.as_ref().map_or(b"", |target| target.text.get()),
             cause: exchange.cause.map_or("-", Cause::label),
         };
         debug_assert!(client.exchange.is_none(), "it has been taken out");

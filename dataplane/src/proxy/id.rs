@@ -10,19 +10,33 @@ const LONGEST: usize = 128;
 
 /// See the module's text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct RequestId(u128);
+pub(super) struct RequestId([u8; 32]);
 
 impl RequestId {
     /// The name as it is written.
-    pub(super) fn text(self) -> [u8; 32] {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [0; 32];
-        for (n, byte) in self.0.to_be_bytes().into_iter().enumerate() {
-            text[2 * n] = DIGITS[usize::from(byte >> 4)];
-            text[2 * n + 1] = DIGITS[usize::from(byte & 15)];
-        }
-        text
+    pub(super) fn text(&self) -> &[u8; 32] {
+        &self.0
     }
+
+    fn of(bits: [u64; 2]) -> Self {
+        let mut text = [0; 32];
+        let (words, _) = text.as_chunks_mut::<8>();
+        for (n, word) in words.iter_mut().enumerate() {
+            *word = hex((bits[n / 2] >> (32 * (1 - n % 2))) as u32).to_be_bytes();
+        }
+        Self(text)
+    }
+}
+
+/// Eight hexadecimal digits, all at once: a digit a byte, the first in the highest.
+fn hex(bits: u32) -> u64 {
+    let mut digits = u64::from(bits);
+    digits = (digits << 16 | digits) & 0x0000_ffff_0000_ffff;
+    digits = (digits << 8 | digits) & 0x00ff_00ff_00ff_00ff;
+    digits = (digits << 4 | digits) & 0x0f0f_0f0f_0f0f_0f0f;
+    // From 10 on, adding 6 carries into the upper half of the byte.
+    let letters = (digits + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    digits + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10)
 }
 
 /// Whether a client's name for its request is kept.
@@ -50,7 +64,7 @@ impl Random {
     }
 
     pub(super) fn id(&mut self) -> RequestId {
-        RequestId(u128::from(self.next()) << 64 | u128::from(self.next()))
+        RequestId::of([self.next(), self.next()])
     }
 }
 
@@ -61,10 +75,12 @@ mod tests {
     #[test]
     fn names_are_32_digits_and_differ() {
         let mut random = Random::new(7);
-        let names: std::collections::BTreeSet<_> = (0..1_000).map(|_| random.id().text()).collect();
+        let names: std::collections::BTreeSet<_> =
+            (0..1_000).map(|_| *random.id().text()).collect();
         assert_eq!(names.len(), 1_000);
         assert!(names.iter().flatten().all(u8::is_ascii_hexdigit));
-        assert_eq!(&RequestId(0xab << 120 | 1).text(), b"ab000000000000000000000000000001");
+        let id = RequestId::of([0xab << 56 | 0x10, 0x0123_4567_89ab_cdef]);
+        assert_eq!(id.text(), b"ab000000000000100123456789abcdef");
     }
 
     #[test]

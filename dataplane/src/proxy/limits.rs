@@ -24,11 +24,11 @@ use shards::partition::Partition;
 use shards::store::{Hasher, KeyHash};
 use shards::time::Nanos;
 
-use super::access::number;
 use super::cause::Cause;
 use super::peers::Client;
 use super::{Hands, Proxy};
 use crate::http1::Fields;
+use crate::http1::write::decimal;
 use crate::runtime::{ConnKey, Driver};
 
 /// Bytes of a value that are part of a bucket's name; of a longer one the hash is.
@@ -230,7 +230,7 @@ impl Questions {
         let seconds = limit.period().0.div_ceil(Nanos::SECOND.0);
         let numbers = [u64::from(limit.burst()) - 1, limit.tokens(), seconds, limit.cost().into()];
         for (arg, n) in args[1..].iter_mut().zip(numbers) {
-            number(arg, n);
+            decimal(arg, n);
         }
         self.open.push_back(Question { client, number: self.asked, home, at, args });
         self.asked
@@ -350,7 +350,7 @@ fn quoted(out: &mut Vec<u8>, field: &[u8], name: &str) {
 
 fn pair(out: &mut Vec<u8>, name: &[u8], n: u64) {
     out.extend_from_slice(name);
-    number(out, n);
+    decimal(out, n);
 }
 
 /// Whole seconds, not less.

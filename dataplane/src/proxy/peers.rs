@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use shards::config::{BackendId, RuleId};
@@ -21,6 +22,7 @@ use shards::wheel::TimerId;
 use super::buffers::Buffers;
 use super::cause::Cause;
 use super::id::RequestId;
+use crate::http1::write::Address;
 use crate::http1::{Body, Framing, Method, Refusal, Scan};
 use crate::runtime::{ConnKey, Kept};
 
@@ -95,6 +97,8 @@ pub(super) struct Client {
     pub(super) key: ConnKey,
     pub(super) listener: u16,
     pub(super) ip: IpAddr,
+    /// The same as it is written.
+    pub(super) address: Address,
     pub(super) stage: Stage,
     /// Received and not used: part of a head, or of what follows the request at hand.
     pub(super) input: Vec<u8>,
@@ -257,6 +261,8 @@ pub(super) struct Head {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) address: SocketAddr,
+    /// The same as it is written.
+    pub(super) text: Written,
     /// The endpoint's number on this node, the same in every generation.
     pub(super) slot: u32,
     /// Its number in this generation, and what led to it.
@@ -264,6 +270,30 @@ pub(super) struct Target {
     pub(super) generation: u64,
     pub(super) rule: RuleId,
     pub(super) backend: BackendId,
+}
+
+/// An address with its port as it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    text: [u8; Self::LONGEST],
+    len: u8,
+}
+
+impl Written {
+    const LONGEST: usize = 55;
+
+    pub(super) fn of(address: SocketAddr) -> Self {
+        let mut text = [0; Self::LONGEST];
+        let mut left = &mut text[..];
+        // What does not fit, which only a scope can cause, is cut.
+        let _ = write!(left, "{address}");
+        let len = (Self::LONGEST - left.len()) as u8;
+        Self { text, len }
+    }
+
+    pub(super) fn get(&self) -> &[u8] {
+        &self.text[..usize::from(self.len)]
+    }
 }
 
 /// Where an upstream connection stands.

@@ -14,12 +14,14 @@ use shards::config::{BackendView, EndpointId, LimitId, PortId, Snapshot};
 use shards::limit::{Policies, Rate, Tokens};
 use shards::time::Nanos;
 
+use super::peers::Written;
 use super::pool::Pool;
 
 /// An endpoint of this generation.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) address: SocketAddr,
+    pub(super) text: Written,
     /// Its number on this node.
     pub(super) slot: u32,
     pub(super) health: Arc<Health>,
@@ -66,7 +68,8 @@ impl Endpoints {
                 let next = self.0.len() as u32;
                 let (slot, health) =
                     self.0.entry(address).or_insert_with(|| (next, Arc::default()));
-                Endpoint { address, slot: *slot, health: health.clone() }
+                let text = Written::of(address);
+                Endpoint { address, text, slot: *slot, health: health.clone() }
             })
             .collect();
         Ok(Served { config, ports, endpoints, rates, policies: Arc::new(policies) })

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use dataplane::http1::write::{self, Back, Forward, Scheme};
+use dataplane::http1::write::{self, Address, Back, Forward, Scheme};
 use dataplane::http1::{
     Asked, Fields, Framing, Known, Limits, Method, Scan, Version, path, request, response,
 };
@@ -56,7 +56,7 @@ fn request_again(bytes: &[u8], trusted: bool) -> bool {
     let forward = Forward {
         path: routed,
         authority: head.authority.is_empty().then_some(b"backend".as_slice()),
-        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        client: Address::of(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         scheme: Scheme::Http,
         trusted,
         request_id: b"id",

@@ -1,22 +1,22 @@
 //! What is written, to the byte.
 
-use std::net::IpAddr;
+use std::sync::LazyLock;
 
-use dataplane::http1::write::{self, Back, Forward, Scheme, Sent};
+use dataplane::http1::write::{self, Address, Back, Forward, Scheme, Sent};
 use dataplane::http1::{
     Asked, Body, Event, Fields, Framing, Limits, Method, Scan, Version, path, request, response,
 };
 
-const PLAIN: Forward<'_> = Forward {
+static PLAIN: LazyLock<Forward<'static>> = LazyLock::new(|| Forward {
     path: b"/",
     authority: None,
-    client: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)),
+    client: Address::of("192.0.2.7".parse().expect("an address")),
     scheme: Scheme::Http,
     trusted: false,
     request_id: b"0af7",
     upgrade: false,
     extra: b"",
-};
+});
 
 /// What every forwarded request of that client to `a` ends with.
 const TAIL: &str = "X-Forwarded-For: 192.0.2.7\nX-Forwarded-Proto: http\nX-Forwarded-Host: a\n\
@@ -48,7 +48,7 @@ fn check(received: &str, forward: Forward<'_>, expected: &str) {
 fn a_request_is_written_in_origin_form() {
     check(
         "GET http://a/x/../y?q=1 HTTP/1.1\nAccept: */*\nhost: elsewhere\nuser-agent: t\n\n",
-        PLAIN,
+        *PLAIN,
         &format!(
             "GET /y?q=1 HTTP/1.1\nHost: a\nAccept: */*\nuser-agent: t\nVia: 1.1 corelane\n{TAIL}"
         ),
@@ -59,12 +59,12 @@ fn a_request_is_written_in_origin_form() {
 fn a_body_keeps_its_framing() {
     check(
         "POST / HTTP/1.1\nContent-Length: 3\nHost: a\n\n",
-        PLAIN,
+        *PLAIN,
         &format!("POST / HTTP/1.1\nHost: a\nContent-Length: 3\nVia: 1.1 corelane\n{TAIL}"),
     );
     check(
         "POST / HTTP/1.1\ntransfer-encoding:CHUNKED\nHost: a\nTrailer: X\nExpect: 100-continue\n\n",
-        PLAIN,
+        *PLAIN,
         &format!(
             "POST / HTTP/1.1\nHost: a\nExpect: 100-continue\nTransfer-Encoding: chunked\n\
              Via: 1.1 corelane\n{TAIL}"
@@ -78,7 +78,7 @@ fn hop_by_hop_fields_end_here() {
         "GET / HTTP/1.1\nHost: a\nConnection: close, X-Mine\nConnection: keep-alive\nX-Mine: 1\n\
          x-mine: 2\nX-Other: 3\nKeep-Alive: timeout=5\nProxy-Connection: keep-alive\n\
          Proxy-Authorization: Basic x\nTE: gzip\nUpgrade: websocket\n\n",
-        PLAIN,
+        *PLAIN,
         &format!("GET / HTTP/1.1\nHost: a\nX-Other: 3\nVia: 1.1 corelane\n{TAIL}"),
     );
 }
@@ -88,7 +88,7 @@ fn connection_cannot_take_away_what_all_need() {
     check(
         "GET / HTTP/1.1\nHost: a\nConnection: Host, Authorization, Cache-Control, Content-Length\n\
          Authorization: x\nCache-Control: no-store\nContent-Length: 1\n\n",
-        PLAIN,
+        *PLAIN,
         &format!(
             "GET / HTTP/1.1\nHost: a\nAuthorization: x\nCache-Control: no-store\n\
              Content-Length: 1\nVia: 1.1 corelane\n{TAIL}"
@@ -104,12 +104,12 @@ fn only_a_trusted_client_tells_of_others() {
                 Via: 1.1 one\nVia: 1.1 two\n\n";
     check(
         told,
-        PLAIN,
+        *PLAIN,
         &format!("GET / HTTP/1.1\nHost: a\nVia: 1.1 one, 1.1 two, 1.0 corelane\n{TAIL}"),
     );
     check(
         told,
-        Forward { trusted: true, ..PLAIN },
+        Forward { trusted: true, ..*PLAIN },
         "GET / HTTP/1.1\nHost: a\nX-Forwarded-Proto: https\nX-Forwarded-Host: b\n\
          X-Forwarded-Port: 1\nX-Real-IP: 10.0.0.1\nX-Request-Id: theirs\n\
          Via: 1.1 one, 1.1 two, 1.0 corelane\nX-Forwarded-For: 10.0.0.1, 10.0.0.2, 192.0.2.7\n\
@@ -122,9 +122,9 @@ fn addresses_of_ipv6_are_quoted_where_they_must() {
     check(
         "GET / HTTP/1.1\nHost: [::1]:80\n\n",
         Forward {
-            client: "2001:db8::1".parse().expect("an address"),
+            client: Address::of("2001:db8::1".parse().expect("an address")),
             scheme: Scheme::Https,
-            ..PLAIN
+            ..*PLAIN
         },
         "GET / HTTP/1.1\nHost: [::1]:80\nVia: 1.1 corelane\nX-Forwarded-For: 2001:db8::1\n\
          X-Forwarded-Proto: https\nX-Forwarded-Host: [::1]:80\n\
@@ -132,7 +132,7 @@ fn addresses_of_ipv6_are_quoted_where_they_must() {
     );
     check(
         "GET / HTTP/1.1\nHost: a\n\n",
-        Forward { client: "::ffff:192.0.2.7".parse().expect("an address"), ..PLAIN },
+        Forward { client: Address::of("::ffff:192.0.2.7".parse().expect("an address")), ..*PLAIN },
         &format!("GET / HTTP/1.1\nHost: a\nVia: 1.1 corelane\n{TAIL}"),
     );
 }
@@ -143,7 +143,7 @@ fn upgrade_and_trailers_are_asked_for_anew() {
                     TE: trailers, gzip\n\n";
     check(
         received,
-        Forward { upgrade: true, ..PLAIN },
+        Forward { upgrade: true, ..*PLAIN },
         &format!(
             "GET / HTTP/1.1\nHost: a\nConnection: TE, Upgrade\nTE: trailers\nUpgrade: websocket\n\
              Via: 1.1 corelane\n{TAIL}"
@@ -151,7 +151,7 @@ fn upgrade_and_trailers_are_asked_for_anew() {
     );
     check(
         received,
-        PLAIN,
+        *PLAIN,
         &format!(
             "GET / HTTP/1.1\nHost: a\nConnection: TE\nTE: trailers\nVia: 1.1 corelane\n{TAIL}"
         ),
@@ -162,12 +162,12 @@ fn upgrade_and_trailers_are_asked_for_anew() {
 fn options_of_a_server_and_max_forwards() {
     check(
         "OPTIONS http://a HTTP/1.1\nHost: a\nMax-Forwards: 3\n\n",
-        PLAIN,
+        *PLAIN,
         &format!("OPTIONS * HTTP/1.1\nHost: a\nMax-Forwards: 2\nVia: 1.1 corelane\n{TAIL}"),
     );
     check(
         "GET / HTTP/1.1\nHost: a\nMax-Forwards: 3\n\n",
-        PLAIN,
+        *PLAIN,
         &format!("GET / HTTP/1.1\nHost: a\nMax-Forwards: 3\nVia: 1.1 corelane\n{TAIL}"),
     );
 }
@@ -176,7 +176,7 @@ fn options_of_a_server_and_max_forwards() {
 fn the_host_can_be_rewritten_and_fields_added() {
     check(
         "GET / HTTP/1.0\n\n",
-        Forward { authority: Some(b"backend:81"), extra: b"X-Own: 1\r\n", ..PLAIN },
+        Forward { authority: Some(b"backend:81"), extra: b"X-Own: 1\r\n", ..*PLAIN },
         "GET / HTTP/1.1\nHost: backend:81\nVia: 1.0 corelane\nX-Forwarded-For: 192.0.2.7\n\
          X-Forwarded-Proto: http\nForwarded: for=192.0.2.7;proto=http\nX-Request-Id: 0af7\n\
          X-Own: 1\n\n",

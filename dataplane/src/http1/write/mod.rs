@@ -78,32 +78,69 @@ fn framing(out: &mut Vec<u8>, framing: Framing) {
     }
 }
 
-fn decimal(out: &mut Vec<u8>, mut number: u64) {
+/// All numbers of two digits.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut n = 0;
+    while n < 100 {
+        pairs[n] = [b'0' + (n / 10) as u8, b'0' + (n % 10) as u8];
+        n += 1;
+    }
+    pairs
+};
+
+/// Appends a number in decimal, two digits at a time.
+pub fn decimal(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
+    while number >= 100 {
+        at -= 2;
+        digits[at..at + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
+        number /= 100;
     }
-    out.extend_from_slice(&digits[at..]);
+    at -= 2;
+    digits[at..at + 2].copy_from_slice(&PAIRS[number as usize]);
+    let skip = usize::from(number < 10);
+    out.extend_from_slice(&digits[at + skip..]);
 }
 
-/// An address; one of IPv4 that came over an IPv6 socket as what it is.
-fn address(out: &mut Vec<u8>, ip: IpAddr) {
-    match ip.to_canonical() {
-        IpAddr::V4(v4) => {
-            for (nth, octet) in v4.octets().into_iter().enumerate() {
-                if nth > 0 {
-                    out.push(b'.');
-                }
-                decimal(out, u64::from(octet));
-            }
-        }
-        // A Vec takes all that is written to it.
-        IpAddr::V6(v6) => _ = write!(out, "{v6}"),
+/// A client's address as it is written: once for its connection, not for each of its requests.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Address {
+    text: [u8; Self::LONGEST],
+    len: u8,
+    is_v6: bool,
+}
+
+impl Address {
+    /// Of the longest address of IPv6, one with an address of IPv4 in it.
+    const LONGEST: usize = 45;
+
+    /// One of IPv4 that came over an IPv6 socket is what it is.
+    pub fn of(ip: IpAddr) -> Self {
+        let ip = ip.to_canonical();
+        let mut text = [0; Self::LONGEST];
+        let mut left = &mut text[..];
+        // The longest one fits.
+        let _ = write!(left, "{ip}");
+        let len = (Self::LONGEST - left.len()) as u8;
+        Self { text, len, is_v6: ip.is_ipv6() }
+    }
+
+    /// Without brackets.
+    #[inline]
+    pub fn text(&self) -> &[u8] {
+        &self.text[..usize::from(self.len)]
+    }
+
+    /// Whether it is one of IPv6.
+    pub fn is_v6(&self) -> bool {
+        self.is_v6
+    }
+}
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.text()))
     }
 }

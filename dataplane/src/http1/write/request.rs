@@ -1,8 +1,6 @@
 //! The head of a request to a backend.
 
-use std::net::IpAddr;
-
-use super::{address, decimal, end_to_end, field, framing, list, via};
+use super::{Address, decimal, end_to_end, field, framing, list, via};
 use crate::http1::fields::Fields;
 use crate::http1::names::Known;
 use crate::http1::request::{Method, RequestHead};
@@ -35,7 +33,7 @@ pub struct Forward<'a> {
     /// Host as it is to be, where it is rewritten; else as the client had it.
     pub authority: Option<&'a [u8]>,
     /// Who the client is.
-    pub client: IpAddr,
+    pub client: Address,
     /// What its connection spoke.
     pub scheme: Scheme,
     /// Whether it is a proxy whose X-Forwarded fields, Forwarded, X-Real-IP and X-Request-Id are
@@ -165,7 +163,7 @@ fn forwarded(
     let has = |known| forward.trusted && fields.has(known);
     let earlier = |known| fields.all(known).filter(|_| forward.trusted);
     list(out, b"X-Forwarded-For", bytes, earlier(Known::XForwardedFor));
-    address(out, forward.client);
+    out.extend_from_slice(forward.client.text());
     out.extend_from_slice(b"\r\n");
     if !has(Known::XForwardedProto) {
         field(out, b"X-Forwarded-Proto", forward.scheme.name());
@@ -183,9 +181,9 @@ fn forwarded(
 /// One element of Forwarded (RFC 7239 section 4). Section 6: an IPv6 address has brackets, and
 /// so has to be quoted; so has a host with a port.
 fn element(out: &mut Vec<u8>, authority: &[u8], forward: &Forward<'_>) {
-    let is_v6 = forward.client.to_canonical().is_ipv6();
+    let is_v6 = forward.client.is_v6();
     out.extend_from_slice(if is_v6 { b"for=\"[" } else { b"for=" });
-    address(out, forward.client);
+    out.extend_from_slice(forward.client.text());
     out.extend_from_slice(if is_v6 { b"]\"" } else { b"" });
     out.extend_from_slice(b";proto=");
     out.extend_from_slice(forward.scheme.name());
