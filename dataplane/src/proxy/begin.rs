@@ -11,9 +11,10 @@ use super::access;
 use super::cause::Cause;
 use super::clients::Source;
 use super::id;
-use super::limits::{Buckets, Limits, Said};
+use super::limits::{Buckets, Limits};
 use super::peers::{self, Client, Exchange, Head, Stage};
 use super::pump::FOR_EVER;
+use super::said::Said;
 use super::served::Members;
 use super::{Hands, Proxy};
 use crate::http1::{

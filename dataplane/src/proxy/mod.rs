@@ -31,6 +31,7 @@ mod output;
 mod peers;
 mod pool;
 mod pump;
+mod said;
 mod served;
 mod servers;
 mod timers;
