@@ -21,7 +21,7 @@ use super::lines::{Lines, Pen};
 use crate::http1::write::decimal;
 
 /// Bytes of lines after which a batch leaves.
-const BATCH_BYTES: usize = 32 << 10;
+const BATCH_BYTES: usize = 128 << 10;
 /// How long a line waits for others at the most.
 const OLDEST: Nanos = Nanos(100_000_000);
 /// Longest text of a request that a line holds; what is longer is cut and ends in `...`.

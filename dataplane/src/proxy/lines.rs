@@ -20,7 +20,7 @@ use crate::mesh::ring::{Receiver, Sender, ring};
 use crate::runtime::EventFd;
 
 /// Batches of one shard that may wait: two megabytes.
-const BATCHES: usize = 64;
+const BATCHES: usize = 16;
 
 /// A batch of whole lines.
 #[derive(Debug, Default)]
