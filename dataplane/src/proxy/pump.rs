@@ -71,15 +71,11 @@ impl Proxy {
                         if chunked {
                             http1::write::last_chunk(&mut upstream.out.bytes, &rest[trailers]);
                         }
-                        keep(&mut self.buffers, upstream, exchange.head.idempotent);
                     }
                     break;
                 }
             }
             if exchange.request.is_done() && !chunked {
-                if let Some(upstream) = &mut upstream {
-                    keep(&mut self.buffers, upstream, exchange.head.idempotent);
-                }
                 break;
             }
         }
@@ -223,7 +219,8 @@ fn put(
     }
 }
 
-/// Keeps a whole request as it is sent, in case the connection dies before an answer comes.
+/// Keeps a request without content as it is sent, in case the connection dies before an answer
+/// comes. One with content is not kept: its head may have left before its content came.
 pub(super) fn keep(buffers: &mut Buffers, upstream: &mut Upstream, idempotent: bool) {
     let out = &upstream.out;
     let whole = out.in_flight == 0 && out.kept.is_empty() && out.bytes.len() <= REPLAYED;

@@ -47,9 +47,6 @@ pub const RECEIVE_BUFFERS: u16 = 256;
 pub const PIECE_BYTES: usize = 64 << 10;
 const PIECES: u16 = 32;
 
-/// Of them, those that may be kept beyond their turn.
-const MOST_KEPT: usize = RECEIVE_BUFFERS as usize / 2;
-
 /// Most bytes handed to the kernel in one send, so that one large reply cannot hold up a
 /// turn: 256 KiB take about 40 us to copy.
 pub const SEND_CHUNK_BYTES: usize = 256 << 10;

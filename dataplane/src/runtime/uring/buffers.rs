@@ -12,7 +12,6 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use super::super::MOST_KEPT;
 use io_uring::Submitter;
 use io_uring::types::BufRingEntry;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
@@ -159,7 +158,7 @@ impl BufferRing {
             size,
             leaked: Cell::new(false),
             shares: (0..count).map(|_| Cell::new(0)).collect(),
-            most_kept: if first == 0 { MOST_KEPT } else { count.into() },
+            most_kept: usize::from(count) / 2,
             kept: Cell::new(0),
             free: RefCell::new(Vec::with_capacity(count.into())),
         });
