@@ -115,7 +115,7 @@ impl Proxy {
         for key in waiting.drain(..) {
             let Some(mut client) = self.clients.take(key) else { continue };
             client.waiting = false;
-            if client.stage == Stage::Head {
+            if client.stage != Stage::Closing {
                 self.feed_kept(hands, &mut client);
             }
             self.clients.put(client);
@@ -139,6 +139,7 @@ impl Proxy {
                 break;
             }
             match client.stage {
+                Stage::Head if client.out.pending() > CREDIT => break, // it takes no answers
                 Stage::Head => {
                     let head =
                         http1::request(bytes, &mut client.scan, &self.limits, &mut self.fields);
@@ -201,7 +202,8 @@ impl Proxy {
         if client.stage == Stage::Head && !client.input.is_empty() && !client.waiting {
             self.await_head(client);
         }
-        let too_much = client.input.len() > CREDIT || self.upstream_is_full(client);
+        let unread = client.stage == Stage::Head && client.out.pending() > CREDIT;
+        let too_much = unread || client.input.len() > CREDIT || self.upstream_is_full(client);
         if !too_much || client.stage == Stage::Closing {
             self.resume_client(hands, client);
         } else if !client.paused {

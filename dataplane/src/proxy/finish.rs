@@ -25,6 +25,7 @@ impl Proxy {
         let malformed = matches!(cause, Cause::Malformed(_));
         exchange.close |= unread || malformed || client.ended || self.draining;
         (exchange.status, exchange.cause) = (cause.status(), Some(cause));
+        self.buffers.put(&mut exchange.held); // no other answer may follow
         let id = *exchange.id.text();
         let given = exchange.given_id();
         let asked = answers::Asked {

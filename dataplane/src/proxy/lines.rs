@@ -115,7 +115,8 @@ pub fn access_log(shards: usize) -> io::Result<(Vec<Pen>, Writer, Desk)> {
     let (pens, ends) = (0..shards)
         .map(|_| {
             let (to, from) = ring(BATCHES);
-            let (give, back) = ring(BATCHES);
+            // Room for all that there are: those that wait, and one at each end.
+            let (give, back) = ring(BATCHES + 2);
             (Pen { to, back, ringer: ringer.clone(), shared: shared.clone() }, (from, give))
         })
         .unzip();

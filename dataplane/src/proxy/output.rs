@@ -103,6 +103,11 @@ impl Proxy {
                 _ => {}
             }
         }
+        if client.paused && !client.waiting {
+            // It has taken answers: what it may do now is looked at.
+            client.waiting = true;
+            self.waiting.push(key);
+        }
         let upstream = client.exchange.as_ref().and_then(|exchange| exchange.upstream);
         if let Some(upstream) = upstream.and_then(|key| self.upstreams.get(key))
             && upstream.paused

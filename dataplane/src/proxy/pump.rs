@@ -67,10 +67,8 @@ impl Proxy {
                     }
                 }
                 Event::End { trailers } => {
-                    if let Some(upstream) = &mut upstream {
-                        if chunked {
-                            http1::write::last_chunk(&mut upstream.out.bytes, &rest[trailers]);
-                        }
+                    if let Some(upstream) = upstream.as_mut().filter(|_| chunked) {
+                        http1::write::last_chunk(&mut upstream.out.bytes, &rest[trailers]);
                     }
                     break;
                 }
