@@ -9,7 +9,8 @@ use std::os::fd::AsRawFd;
 
 use io_uring::{opcode, types};
 
-use super::{ConnKey, Event, Op, Uring, error_of};
+use super::complete::{Op, error_of};
+use super::{ConnKey, Event, Uring};
 use crate::net;
 
 /// An address as the kernel reads it.

@@ -15,27 +15,31 @@
 
 mod bells;
 mod buffers;
+mod complete;
 mod dial;
 mod ring;
+mod send;
+mod table;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use io_uring::{cqueue, opcode, squeue, types};
-use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 
 use super::waker::EventFd;
 use super::{
     ConnKey, Driver, DriverKind, Event, Kept, ListenerId, Loan, PIECE_BYTES, PIECES, Payload,
-    RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, SEND_CHUNK_BYTES, Socket, Wait, Waker, clock,
+    RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, Socket, Wait, Waker, clock,
 };
 use bells::Bells;
 use buffers::BufferRing;
 pub(super) use buffers::RingShare;
+use complete::Op;
 use ring::Ring;
 use shards::time::Nanos;
+use table::{Receive, Slot};
 
 /// Buffer group of all receives but those of long content.
 const GROUP: u16 = 0;
@@ -45,78 +49,6 @@ const PIECE_GROUP: u16 = 1;
 const ACCEPT_REST: Nanos = Nanos(50_000_000);
 /// Generations fit the 24 bits left in a request's user data.
 const GENERATIONS: u32 = 1 << 24;
-
-/// What a completion is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Op {
-    Accept,
-    Receive,
-    Send,
-    Cancel,
-    Wake,
-    /// A message to another ring.
-    Ring,
-    /// A message from another ring.
-    Rung,
-    Connect,
-}
-
-impl Op {
-    fn token(self, key: ConnKey) -> u64 {
-        (self as u64) << 56 | u64::from(key.generation) << 32 | u64::from(key.index)
-    }
-
-    fn of(token: u64) -> (Self, ConnKey) {
-        let op = match token >> 56 {
-            0 => Self::Accept,
-            1 => Self::Receive,
-            2 => Self::Send,
-            3 => Self::Cancel,
-            4 => Self::Wake,
-            5 => Self::Ring,
-            6 => Self::Rung,
-            _ => Self::Connect,
-        };
-        let generation = (token >> 32) as u32 & (GENERATIONS - 1);
-        (op, ConnKey { index: token as u32, generation })
-    }
-}
-
-/// Where a connection's multishot receive stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Receive {
-    Quiet,
-    Armed,
-    /// Told to stop; its last completion is still to come.
-    Cancelling,
-}
-
-/// The header of a vectored send; boxed, since the kernel reads it by address.
-struct Message {
-    header: libc::msghdr,
-    /// What the header points to.
-    pieces: Vec<libc::iovec>,
-}
-
-struct Conn {
-    fd: OwnedFd,
-    receive: Receive,
-    /// Whether it receives large pieces, one at a time.
-    pieces: bool,
-    /// Whether the caller wants to receive; differs from `receive` while that settles.
-    wanted: bool,
-    sending: Option<Payload>,
-    message: Option<Box<Message>>,
-    /// Where it is being connected to, until it is.
-    dialled: Option<Box<dial::Address>>,
-    closing: bool,
-}
-
-struct Slot {
-    generation: u32,
-    conn: Option<Conn>,
-}
 
 struct Listener {
     fd: OwnedFd,
@@ -180,37 +112,6 @@ impl Uring {
         if id < RECEIVE_BUFFERS { &mut self.buffers } else { &mut self.pieces }
     }
 
-    fn descriptor(&self, key: ConnKey) -> Option<BorrowedFd<'_>> {
-        let slot = self.slots.get(key.index as usize)?;
-        let conn = slot.conn.as_ref().filter(|_| slot.generation == key.generation)?;
-        Some(conn.fd.as_fd())
-    }
-
-    fn conn(&mut self, key: ConnKey) -> Option<&mut Conn> {
-        let slot = self.slots.get_mut(key.index as usize)?;
-        if slot.generation == key.generation { slot.conn.as_mut() } else { None }
-    }
-
-    /// Takes a descriptor into the table.
-    fn admit(&mut self, fd: OwnedFd, dialled: Option<Box<dial::Address>>) -> ConnKey {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, conn: None });
-            self.slots.len() as u32 - 1
-        });
-        let slot = &mut self.slots[index as usize];
-        slot.conn = Some(Conn {
-            fd,
-            receive: Receive::Quiet,
-            pieces: false,
-            wanted: true,
-            sending: None,
-            message: None,
-            dialled,
-            closing: false,
-        });
-        ConnKey { index, generation: slot.generation }
-    }
-
     /// Queues a request whose memory, if any, its connection holds until the completion.
     fn push(&mut self, entry: squeue::Entry, op: Op, key: ConnKey) {
         let entry = entry.user_data(op.token(key));
@@ -254,144 +155,6 @@ impl Uring {
         }
     }
 
-    /// Queues the next part of the payload in flight.
-    fn continue_send(&mut self, key: ConnKey) {
-        let Some(conn) = self.conn(key) else { return };
-        let Some(payload) = &conn.sending else { return };
-        let fd = types::Fd(conn.fd.as_raw_fd());
-        let entry = if let Some(bytes) = payload.plain() {
-            let len = bytes.len().min(SEND_CHUNK_BYTES) as u32;
-            opcode::Send::new(fd, bytes.as_ptr(), len).flags(libc::MSG_NOSIGNAL).build()
-        } else {
-            let message = conn.message.get_or_insert_default();
-            message.fill(payload);
-            opcode::SendMsg::new(fd, &raw const message.header)
-                .flags(libc::MSG_NOSIGNAL as u32)
-                .build()
-        };
-        self.in_flight += 1;
-        self.push(entry, Op::Send, key);
-    }
-
-    /// Lets go of a closing connection once the kernel holds no request of it.
-    fn settle(&mut self, key: ConnKey) {
-        let Some(conn) = self.conn(key) else { return };
-        let quiet = conn.receive == Receive::Quiet && conn.sending.is_none();
-        if conn.closing && quiet && conn.dialled.is_none() {
-            let slot = &mut self.slots[key.index as usize];
-            slot.conn = None;
-            slot.generation = (slot.generation + 1) % GENERATIONS;
-            self.free.push(key.index);
-        }
-    }
-
-    fn complete(&mut self, cqe: &cqueue::Entry, events: &mut Vec<Event>) {
-        let (op, key) = Op::of(cqe.user_data());
-        match op {
-            Op::Accept => self.accepted(key.index as usize, cqe, events),
-            Op::Receive => self.received(key, cqe, events),
-            Op::Send => self.sent(key, cqe.result(), events),
-            Op::Cancel => {}
-            Op::Wake => {
-                self.waker.clear();
-                self.wake_armed = cqueue::more(cqe.flags());
-                events.push(Event::Woken);
-            }
-            Op::Ring => self.bells.refused(key.index), // success is not reported
-            Op::Rung => events.push(Event::Woken),
-            Op::Connect => self.connected(key, cqe.result(), events),
-        }
-    }
-
-    fn accepted(&mut self, index: usize, cqe: &cqueue::Entry, events: &mut Vec<Event>) {
-        match error_of(cqe.result()) {
-            None => {
-                // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
-                let fd = unsafe { OwnedFd::from_raw_fd(cqe.result()) };
-                events.push(Event::Accepted(ListenerId(index as u16), fd.into()));
-            }
-            Some(Errno::CANCELED) => {}
-            Some(errno) => {
-                self.accept_rests = Some(clock::monotonic().after(ACCEPT_REST));
-                events.push(Event::AcceptFailed(errno.into()));
-            }
-        }
-        if !cqueue::more(cqe.flags()) {
-            if self.stopping {
-                self.listeners[index] = None;
-            } else if let Some(listener) = &mut self.listeners[index] {
-                listener.armed = false;
-            }
-        }
-    }
-
-    fn received(&mut self, key: ConnKey, cqe: &cqueue::Entry, events: &mut Vec<Event>) {
-        let more = cqueue::more(cqe.flags());
-        let loan = cqueue::buffer_select(cqe.flags());
-        self.loans.extend(loan);
-        if !more {
-            self.in_flight -= 1;
-        }
-        let Some(conn) = self.conn(key) else { return };
-        if !more {
-            conn.receive = Receive::Quiet;
-        }
-        let closing = conn.closing;
-        match (error_of(cqe.result()), loan) {
-            _ if closing => {}
-            (None, Some(id)) if cqe.result() > 0 => {
-                events.push(Event::Received(key, Loan { id, len: cqe.result() as u32 }));
-                if !more {
-                    conn.wanted &= !conn.pieces;
-                    self.arm_receive(key);
-                }
-            }
-            (None, _) => {
-                conn.wanted = false;
-                events.push(Event::Ended(key));
-            }
-            (Some(Errno::NOBUFS), _) => {
-                self.starved.push(key);
-                self.starved_count += 1;
-            }
-            (Some(Errno::CANCELED), _) => self.arm_receive(key),
-            (Some(errno), _) => {
-                conn.wanted = false;
-                events.push(Event::Failed(key, errno.into()));
-            }
-        }
-        if closing {
-            self.settle(key);
-        }
-    }
-
-    fn sent(&mut self, key: ConnKey, result: i32, events: &mut Vec<Event>) {
-        self.in_flight -= 1;
-        let Some(conn) = self.conn(key) else { return };
-        let Some(mut payload) = conn.sending.take() else { return };
-        let closing = conn.closing;
-        match error_of(result) {
-            None => payload.advance(result as usize),
-            Some(Errno::AGAIN | Errno::INTR) => {}
-            Some(errno) => {
-                if closing {
-                    self.settle(key);
-                } else {
-                    events.push(Event::Failed(key, errno.into()));
-                }
-                return;
-            }
-        }
-        if closing {
-            self.settle(key);
-        } else if payload.left() == 0 {
-            events.push(Event::Sent(key, payload));
-        } else {
-            conn.sending = Some(payload);
-            self.continue_send(key);
-        }
-    }
-
     /// What has to be armed before the kernel is entered.
     fn prepare(&mut self) {
         for id in self.loans.drain(..) {
@@ -420,33 +183,6 @@ impl Uring {
             }
         }
     }
-}
-
-impl Default for Message {
-    fn default() -> Self {
-        // SAFETY: all-zero is a valid msghdr: no name, no pieces, no control data.
-        let header = unsafe { std::mem::zeroed() };
-        Self { header, pieces: Vec::new() }
-    }
-}
-
-impl Message {
-    /// Names the next pieces of a payload; those of before have left.
-    fn fill(&mut self, payload: &Payload) {
-        self.pieces.clear();
-        payload.each_piece(SEND_CHUNK_BYTES, |piece| {
-            self.pieces.push(libc::iovec {
-                iov_base: piece.as_ptr().cast_mut().cast(),
-                iov_len: piece.len(),
-            });
-        });
-        self.header.msg_iov = self.pieces.as_mut_ptr();
-        self.header.msg_iovlen = self.pieces.len();
-    }
-}
-
-fn error_of(result: i32) -> Option<Errno> {
-    (result < 0).then(|| Errno::from_raw_os_error(-result))
 }
 
 impl Driver for Uring {

@@ -1,0 +1,136 @@
+//! What completions say.
+//!
+//! Owns the user data of requests: what each is about, and of which connection.
+#![allow(unsafe_code)]
+
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use io_uring::cqueue;
+use rustix::io::Errno;
+
+use super::table::Receive;
+use super::{ACCEPT_REST, GENERATIONS, Uring};
+use crate::runtime::{ConnKey, Event, ListenerId, Loan, clock};
+
+/// What a completion is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Op {
+    Accept,
+    Receive,
+    Send,
+    Cancel,
+    Wake,
+    /// A message to another ring.
+    Ring,
+    /// A message from another ring.
+    Rung,
+    Connect,
+}
+
+impl Op {
+    pub(super) fn token(self, key: ConnKey) -> u64 {
+        (self as u64) << 56 | u64::from(key.generation) << 32 | u64::from(key.index)
+    }
+
+    pub(super) fn of(token: u64) -> (Self, ConnKey) {
+        let op = match token >> 56 {
+            0 => Self::Accept,
+            1 => Self::Receive,
+            2 => Self::Send,
+            3 => Self::Cancel,
+            4 => Self::Wake,
+            5 => Self::Ring,
+            6 => Self::Rung,
+            _ => Self::Connect,
+        };
+        let generation = (token >> 32) as u32 & (GENERATIONS - 1);
+        (op, ConnKey { index: token as u32, generation })
+    }
+}
+
+pub(super) fn error_of(result: i32) -> Option<Errno> {
+    (result < 0).then(|| Errno::from_raw_os_error(-result))
+}
+
+impl Uring {
+    pub(super) fn complete(&mut self, cqe: &cqueue::Entry, events: &mut Vec<Event>) {
+        let (op, key) = Op::of(cqe.user_data());
+        match op {
+            Op::Accept => self.accepted(key.index as usize, cqe, events),
+            Op::Receive => self.received(key, cqe, events),
+            Op::Send => self.sent(key, cqe.result(), events),
+            Op::Cancel => {}
+            Op::Wake => {
+                self.waker.clear();
+                self.wake_armed = cqueue::more(cqe.flags());
+                events.push(Event::Woken);
+            }
+            Op::Ring => self.bells.refused(key.index), // success is not reported
+            Op::Rung => events.push(Event::Woken),
+            Op::Connect => self.connected(key, cqe.result(), events),
+        }
+    }
+
+    fn accepted(&mut self, index: usize, cqe: &cqueue::Entry, events: &mut Vec<Event>) {
+        match error_of(cqe.result()) {
+            None => {
+                // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
+                let fd = unsafe { OwnedFd::from_raw_fd(cqe.result()) };
+                events.push(Event::Accepted(ListenerId(index as u16), fd.into()));
+            }
+            Some(Errno::CANCELED) => {}
+            Some(errno) => {
+                self.accept_rests = Some(clock::monotonic().after(ACCEPT_REST));
+                events.push(Event::AcceptFailed(errno.into()));
+            }
+        }
+        if !cqueue::more(cqe.flags()) {
+            if self.stopping {
+                self.listeners[index] = None;
+            } else if let Some(listener) = &mut self.listeners[index] {
+                listener.armed = false;
+            }
+        }
+    }
+
+    fn received(&mut self, key: ConnKey, cqe: &cqueue::Entry, events: &mut Vec<Event>) {
+        let more = cqueue::more(cqe.flags());
+        let loan = cqueue::buffer_select(cqe.flags());
+        self.loans.extend(loan);
+        if !more {
+            self.in_flight -= 1;
+        }
+        let Some(conn) = self.conn(key) else { return };
+        if !more {
+            conn.receive = Receive::Quiet;
+        }
+        let closing = conn.closing;
+        match (error_of(cqe.result()), loan) {
+            _ if closing => {}
+            (None, Some(id)) if cqe.result() > 0 => {
+                events.push(Event::Received(key, Loan { id, len: cqe.result() as u32 }));
+                if !more {
+                    conn.wanted &= !conn.pieces;
+                    self.arm_receive(key);
+                }
+            }
+            (None, _) => {
+                conn.wanted = false;
+                events.push(Event::Ended(key));
+            }
+            (Some(Errno::NOBUFS), _) => {
+                self.starved.push(key);
+                self.starved_count += 1;
+            }
+            (Some(Errno::CANCELED), _) => self.arm_receive(key),
+            (Some(errno), _) => {
+                conn.wanted = false;
+                events.push(Event::Failed(key, errno.into()));
+            }
+        }
+        if closing {
+            self.settle(key);
+        }
+    }
+}

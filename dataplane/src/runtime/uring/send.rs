@@ -1,0 +1,91 @@
+//! Sends through the ring: part by part, plain or vectored.
+//!
+//! Owns the form in which the kernel reads a vectored send. Unsafe because of that.
+#![allow(unsafe_code)]
+
+use std::os::fd::AsRawFd;
+
+use io_uring::{opcode, types};
+use rustix::io::Errno;
+
+use super::Uring;
+use super::complete::{Op, error_of};
+use crate::runtime::{ConnKey, Event, Payload, SEND_CHUNK_BYTES};
+
+/// The header of a vectored send; boxed, since the kernel reads it by address.
+pub(super) struct Message {
+    header: libc::msghdr,
+    /// What the header points to.
+    pieces: Vec<libc::iovec>,
+}
+
+impl Default for Message {
+    fn default() -> Self {
+        // SAFETY: all-zero is a valid msghdr: no name, no pieces, no control data.
+        let header = unsafe { std::mem::zeroed() };
+        Self { header, pieces: Vec::new() }
+    }
+}
+
+impl Message {
+    /// Names the next pieces of a payload; those of before have left.
+    fn fill(&mut self, payload: &Payload) {
+        self.pieces.clear();
+        payload.each_piece(SEND_CHUNK_BYTES, |piece| {
+            self.pieces.push(libc::iovec {
+                iov_base: piece.as_ptr().cast_mut().cast(),
+                iov_len: piece.len(),
+            });
+        });
+        self.header.msg_iov = self.pieces.as_mut_ptr();
+        self.header.msg_iovlen = self.pieces.len();
+    }
+}
+
+impl Uring {
+    /// Queues the next part of the payload in flight.
+    pub(super) fn continue_send(&mut self, key: ConnKey) {
+        let Some(conn) = self.conn(key) else { return };
+        let Some(payload) = &conn.sending else { return };
+        let fd = types::Fd(conn.fd.as_raw_fd());
+        let entry = if let Some(bytes) = payload.plain() {
+            let len = bytes.len().min(SEND_CHUNK_BYTES) as u32;
+            opcode::Send::new(fd, bytes.as_ptr(), len).flags(libc::MSG_NOSIGNAL).build()
+        } else {
+            let message = conn.message.get_or_insert_default();
+            message.fill(payload);
+            opcode::SendMsg::new(fd, &raw const message.header)
+                .flags(libc::MSG_NOSIGNAL as u32)
+                .build()
+        };
+        self.in_flight += 1;
+        self.push(entry, Op::Send, key);
+    }
+
+    pub(super) fn sent(&mut self, key: ConnKey, result: i32, events: &mut Vec<Event>) {
+        self.in_flight -= 1;
+        let Some(conn) = self.conn(key) else { return };
+        let Some(mut payload) = conn.sending.take() else { return };
+        let closing = conn.closing;
+        match error_of(result) {
+            None => payload.advance(result as usize),
+            Some(Errno::AGAIN | Errno::INTR) => {}
+            Some(errno) => {
+                if closing {
+                    self.settle(key);
+                } else {
+                    events.push(Event::Failed(key, errno.into()));
+                }
+                return;
+            }
+        }
+        if closing {
+            self.settle(key);
+        } else if payload.left() == 0 {
+            events.push(Event::Sent(key, payload));
+        } else {
+            conn.sending = Some(payload);
+            self.continue_send(key);
+        }
+    }
+}
