@@ -14,9 +14,6 @@ use dataplane::proxy::{Desk, Endpoints, Pen, Served, Setup, access_log};
 use dataplane::publish::{Publisher, publication};
 use shards::config::Snapshot;
 
-/// Clients that the proxy takes.
-const MOST_CLIENTS: u64 = 100_000;
-
 /// The listeners of a node, by their port in the configuration; the default one is the first.
 pub(crate) struct Listeners {
     pub(crate) addresses: Vec<SocketAddr>,
@@ -97,8 +94,7 @@ impl Proxies {
             stats: control.proxy_stats.clone(),
             causes: control.causes.clone(),
             log: pens.next(),
-            // Each has a connection of its own to a server, mostly.
-            most_clients: MOST_CLIENTS.min(files / 2),
+            descriptors: files,
             seed: seed.rotate_left(n),
         });
         let setups: Vec<Setup> = setups.collect();

@@ -44,6 +44,13 @@ pub(crate) struct Reload {
     pub(crate) wakers: Vec<Waker>,
 }
 
+/// What a reading has come to.
+struct Read {
+    served: Served,
+    keyspace: Keyspace,
+    summary: String,
+}
+
 impl Reload {
     /// Reads and publishes, or says why not.
     pub(crate) fn reload(&mut self) {
@@ -51,46 +58,63 @@ impl Reload {
             log.reopen();
         }
         let generation = self.stats.generation.load(Ordering::Relaxed) + 1;
-        match self.try_reload(generation) {
+        let read = self.read(generation);
+        let read = read.map_err(|why| format!("the configuration stays as it was: {why}"));
+        match read.and_then(|loaded| self.publish(loaded, generation)) {
             Ok(summary) => {
-                self.stats.generation.store(generation, Ordering::Relaxed);
                 self.stats.published.fetch_add(1, Ordering::Relaxed);
                 tracing::info!("configuration {generation} is published: {summary}");
             }
             Err(why) => {
                 self.stats.refused.fetch_add(1, Ordering::Relaxed);
-                tracing::error!("SIGHUP: the configuration stays as it was: {why}");
+                tracing::error!("SIGHUP: {why}");
             }
         }
     }
 
-    fn try_reload(&mut self, generation: u64) -> Result<String, String> {
+    /// Reads the files, and checks all that could be against them.
+    fn read(&mut self, generation: u64) -> Result<Read, String> {
         let loaded = config::load(&self.options, generation).map_err(|f| config::described(&f))?;
         self.check_ports(&loaded.snapshot)?;
-        let mut next = Some(self.endpoints.serve(loaded.snapshot, &self.ports)?);
+        let mut copy = self.settings.subscribe().get().clone();
+        loaded.keyspace.apply(&mut copy).map_err(|why| format!("Keyspace default: {why}"))?;
+        let served = self.endpoints.serve(loaded.snapshot, &self.ports)?;
+        Ok(Read { served, keyspace: loaded.keyspace, summary: loaded.summary.to_string() })
+    }
+
+    fn publish(&mut self, read: Read, generation: u64) -> Result<String, String> {
+        let mut next = Some(read.served);
         let end = Instant::now() + PATIENCE;
         // The value is taken only when there is room for it, and nobody else publishes.
         while let Err(error) = self.served.update(|_| next.take().ok_or(())) {
             if !matches!(error, UpdateError::TooManyLive) || Instant::now() > end {
-                return Err("earlier ones have not reached all shards yet; try again".into());
+                return Err("the configuration stays as it was: earlier ones have not reached \
+                    all shards yet; try again"
+                    .into());
             }
             std::thread::sleep(PAUSE);
         }
+        // A generation has been seen from here on, whatever becomes of the rest.
+        self.stats.generation.store(generation, Ordering::Relaxed);
         self.wakers.iter().for_each(Waker::wake);
-        self.apply_keyspace(loaded.keyspace)?;
-        Ok(loaded.summary.to_string())
+        self.apply_keyspace(read.keyspace).map_err(|why| {
+            format!("the routes are published as configuration {generation}, but {why}")
+        })?;
+        Ok(read.summary)
     }
 
     /// Sockets are opened at start, so that a change of ports needs one.
     fn check_ports(&self, snapshot: &Snapshot) -> Result<(), String> {
-        let missing = |port: &Option<u16>| port.is_some() && !self.ports.contains(port);
         let mut ports = snapshot.ports().map(|(_, port)| port);
-        match ports.find(missing).flatten() {
-            Some(port) => Err(format!(
+        match ports.find(|port| !self.ports.contains(port)) {
+            Some(Some(port)) => Err(format!(
                 "a Gateway listens on port {port}, which was not among its ports when the node \
                  was started; start it anew for that"
             )),
-            None => Ok(()),
+            Some(None) if snapshot.rules() > 0 => Err("there are routes, but the HTTP port was \
+                in use when the node was started; start it anew, with --http for another one"
+                .into()),
+            _ => Ok(()),
         }
     }
 

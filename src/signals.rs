@@ -2,6 +2,7 @@
 //! `reload`.
 
 use std::sync::Arc;
+use std::sync::mpsc;
 
 use dataplane::cache_server::{Control, Order};
 use dataplane::runtime::Waker;
@@ -24,11 +25,15 @@ pub(crate) fn spawn(
     let order = move |order: Order| {
         node.iter().zip(&wakers).for_each(|(control, waker)| control.give(order, waker));
     };
+    // Reading anew may take its time, and nothing else is to wait for it. Signals that come
+    // meanwhile ask for one more reading, together.
+    let (again, asked) = mpsc::sync_channel(1);
+    thread("reload", move || asked.iter().for_each(|()| reload.reload()))?;
     let listen = move || {
         let mut ending = false;
         for signal in signals.forever() {
             if signal == SIGHUP {
-                reload.reload();
+                let _ = again.try_send(()); // full: it has been asked for
                 continue;
             }
             if !std::mem::replace(&mut ending, true) {
@@ -40,9 +45,13 @@ pub(crate) fn spawn(
             }
         }
     };
+    thread("signals", listen)
+}
+
+fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), String> {
     std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(listen)
+        .name(name.into())
+        .spawn(run)
         .map(drop)
         .map_err(|error| format!("cannot start a thread: {error}"))
 }

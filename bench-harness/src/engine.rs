@@ -163,7 +163,9 @@ impl<'a, D: Driver> Engine<'a, D> {
                 Ok(())
             }
             Event::Received(key, loan) => self.answered(key, loan, now, start),
-            Event::Ended(_) | Event::Failed(..) => Err("the server closed a connection".into()),
+            Event::Ended(_) | Event::Failed(..) | Event::Deaf(..) => {
+                Err("the server closed a connection".into())
+            }
             Event::Accepted(..) | Event::AcceptFailed(_) | Event::Connected(_) | Event::Woken => {
                 Ok(())
             }

@@ -2,7 +2,7 @@
 //!
 //! A whole shard runs on a thread whose allocations and futex calls are counted, with a server
 //! behind it, routes, a limit and the access log. Requests warm it up; from then on there may be
-//! neither for GET and POST, with a length and in chunks, with and without a pipeline.
+//! neither for GET and POST, with a length and in chunks, short and long, with and without a pipeline.
 #![allow(clippy::unwrap_used)]
 
 mod counting;
@@ -26,14 +26,24 @@ use shards::time::Nanos;
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
                       Content-Length: 5\r\n\r\nhello";
+/// Bytes of a long content.
+const LONG: usize = 300_000;
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
                        Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+
+/// An answer with a long content, which ends as the others do.
+fn long() -> Vec<u8> {
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LONG}\r\n\r\n");
+    [head.as_bytes(), &vec![b'.'; LONG - 5], b"hello"].concat()
+}
 
 /// A server that answers each request by what its path says; requests have no content, or it
 /// ends with `!`.
 fn serve(listener: &TcpListener) {
+    let long: Arc<[u8]> = long().into();
     for stream in listener.incoming() {
         let Ok(mut stream) = stream else { return };
+        let long = long.clone();
         std::thread::spawn(move || {
             stream.set_nodelay(true).unwrap();
             let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
@@ -47,9 +57,11 @@ fn serve(listener: &TcpListener) {
                 };
                 if whole {
                     let path = seen.split(|b| *b == b' ').nth(1).unwrap();
-                    let chunked = path.starts_with(b"/chunked");
-                    let answer = if chunked { CHUNKED } else { ANSWER };
-                    stream.write_all(answer.as_bytes()).unwrap();
+                    match path {
+                        b"/chunked" => stream.write_all(CHUNKED.as_bytes()).unwrap(),
+                        b"/long" => stream.write_all(&long).unwrap(),
+                        _ => stream.write_all(ANSWER.as_bytes()).unwrap(),
+                    }
                     seen.clear();
                 }
             }
@@ -120,7 +132,7 @@ impl Server {
                 stats: control.proxy_stats.clone(),
                 causes: control.causes.clone(),
                 log: pens.pop(),
-                most_clients: 1_000,
+                descriptors: 2_000,
                 seed: 1,
             }),
             mesh: None,
@@ -199,6 +211,25 @@ fn load(clients: &mut [TcpStream], rounds: usize, depth: usize) {
     }
 }
 
+/// Long answers, each read as it comes.
+fn load_long(clients: &mut [TcpStream], rounds: usize) {
+    let mut piece = vec![0; 64 << 10];
+    for _ in 0..rounds {
+        for client in clients.iter_mut() {
+            client.write_all(b"GET /long HTTP/1.1\r\nHost: shop.example\r\n\r\n").unwrap();
+        }
+        for client in clients.iter_mut() {
+            let (mut seen, mut last) = (0, 0);
+            while last != b'o' {
+                let n = client.read(&mut piece).unwrap();
+                assert!(n > 0, "it goes on");
+                (seen, last) = (seen + n, piece[n - 1]);
+            }
+            assert!(seen > LONG, "{seen} bytes");
+        }
+    }
+}
+
 fn nothing_is_allocated<D: Driver + 'static>(driver: fn() -> std::io::Result<D>) {
     let server = Server::start(driver);
     let connect = |_| {
@@ -214,6 +245,11 @@ fn nothing_is_allocated<D: Driver + 'static>(driver: fn() -> std::io::Result<D>)
             windows.push(during(|| load(&mut clients, 20, depth)));
             assert!(windows.len() < 30, "pipeline {depth}, it never ends: {windows:?}");
         }
+    }
+    let mut windows = Vec::new();
+    while !windows.ends_with(&[(0, 0); 3]) {
+        windows.push(during(|| load_long(&mut clients, 10)));
+        assert!(windows.len() < 30, "long answers, it never ends: {windows:?}");
     }
     // The counter counts: new clients need memory.
     let spent = during(|| {

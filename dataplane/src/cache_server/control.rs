@@ -39,6 +39,11 @@ impl Census {
         Some(ClientId(self.numbered.fetch_add(1, all) + 1))
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+
     /// Whether there is none.
     pub(super) fn is_empty(&self) -> bool {
         self.open.load(Ordering::Acquire) == 0

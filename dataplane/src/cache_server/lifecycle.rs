@@ -14,7 +14,7 @@ use super::control::Order;
 use super::output::conn_of;
 use crate::mesh::parcel::{Handed, Service};
 use crate::proxy::Cause;
-use crate::runtime::{ConnKey, Driver, Socket};
+use crate::runtime::{ConnKey, Driver, Socket, make_room};
 
 /// How long requests under way may take once the server has been told to end.
 const DRAIN: Nanos = Nanos(30_000_000_000);
@@ -44,7 +44,10 @@ impl<D: Driver> CacheServer<D> {
             self.stats.refused_draining.add(1);
             return;
         }
-        let most = u64::from(self.shard.settings.maxclients);
+        let first = &self.node[0];
+        let room = self.proxy.as_ref().map_or(u64::MAX, |proxy| proxy.descriptors());
+        let room = room.saturating_sub(first.proxy_census.len());
+        let most = u64::from(self.shard.settings.maxclients).min(room);
         let Some(client) = self.node[0].census.admit(most) else {
             self.stats.refused_clients.add(1);
             return socket.refuse(b"-ERR max number of clients reached\r\n");
@@ -65,7 +68,7 @@ impl<D: Driver> CacheServer<D> {
         if self.draining.is_some() {
             return proxy.refuse(socket, Cause::Draining);
         }
-        match self.node[0].proxy_census.admit(proxy.most_clients()) {
+        match self.node[0].proxy_census.admit(proxy.most_clients(self.node[0].census.len())) {
             Some(client) => self.place(Handed { socket, client, service }),
             None => proxy.refuse(socket, Cause::TooManyClients),
         }
@@ -97,6 +100,7 @@ impl<D: Driver> CacheServer<D> {
         (session.face, session.peer, session.local) = (face, peer, local);
         let index = key.index as usize;
         if self.conns.len() <= index {
+            make_room(&mut self.conns, index + 1);
             self.conns.resize_with(index + 1, || None);
         }
         self.conns[index] = Some(Box::new(Conn::new(key, session)));

@@ -342,7 +342,10 @@ impl<D: Driver> CacheServer<D> {
                 self.arrivals.push_back((socket, self.service_of(listener)));
             }
             Event::AcceptFailed(error) => self.accept_failed(&error),
-            Event::Received(key, _) | Event::Ended(key) | Event::Failed(key, _)
+            Event::Received(key, _)
+            | Event::Ended(key)
+            | Event::Failed(key, _)
+            | Event::Deaf(key, _)
                 if self.is_proxied(key) =>
             {
                 self.proxied(event);
@@ -355,7 +358,7 @@ impl<D: Driver> CacheServer<D> {
                 self.run_batch(self.now);
                 self.peer_ended(key);
             }
-            Event::Failed(key, _) => self.close(key, conn::Reason::Failed),
+            Event::Failed(key, _) | Event::Deaf(key, _) => self.close(key, conn::Reason::Failed),
             Event::Sent(key, payload) => self.sent(key, payload),
             Event::Woken => {}
         }

@@ -83,9 +83,11 @@ impl<D: Driver> CacheServer<D> {
     fn ask_for_proxy(&mut self) {
         let (Some(proxy), Some(across)) = (&mut self.proxy, &mut self.across) else { return };
         let Some(spec) = self.throttle else { return };
-        while let Some(question) = proxy.question() {
+        for _ in 0..proxy.questions() {
+            let Some(question) = proxy.question() else { return };
             let Some(open) = across.mesh.open(question.home) else {
-                return proxy.ask_later(question); // until a parcel comes back
+                proxy.ask_later(question); // until a parcel comes back
+                continue;
             };
             let head = NewHead {
                 spec,

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::sockopt;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
@@ -64,6 +64,13 @@ pub fn dialling_socket(to: SocketAddr, waits: bool) -> io::Result<OwnedFd> {
     let fd = socket_with(family, SocketType::STREAM, flags, None)?;
     sockopt::set_tcp_nodelay(&fd, true)?;
     Ok(fd)
+}
+
+/// Resets a connection: its peer learns that what it has got is not all. The descriptor stays.
+pub fn reset(fd: impl AsFd) {
+    // Disconnecting resets at once, while closing with a linger of no time would do it behind
+    // the end that a shutdown has sent. A connection that is over already needs none.
+    let _ = rustix::net::connect_unspec(fd);
 }
 
 fn explain(address: SocketAddr, error: &io::Error) -> String {

@@ -11,6 +11,8 @@ use crate::runtime::{ConnKey, Driver, Kept};
 
 /// Connections begun for one request before it is given up.
 const DIALS: u8 = 3;
+/// Idle connections that are closed when there is no descriptor left.
+const EVICTED: usize = 8;
 
 impl Proxy {
     /// A connection to an endpoint for a client's request: an idle one, or one that is begun.
@@ -20,12 +22,39 @@ impl Proxy {
         client: &mut Client,
         target: Target,
     ) -> Result<ConnKey, Cause> {
-        let key = match self.reuse(client.key, target) {
-            Some(key) => key,
-            None => self.dial(hands, client.key, target)?,
-        };
-        self.note_attached(client, target, key);
-        Ok(key)
+        let mut target = target;
+        loop {
+            let key = match self.reuse(client.key, target) {
+                Some(key) => Ok(key),
+                None => self.dial(hands, client.key, target),
+            };
+            match key {
+                Ok(key) => {
+                    self.note_attached(client, target, key);
+                    return Ok(key);
+                }
+                Err(Cause::ConnectFailed) => {
+                    if let Some(exchange) = client.exchange.as_mut() {
+                        exchange.tries = exchange.tries.saturating_add(1);
+                    }
+                    target = self.next_after(client, target).ok_or(Cause::ConnectFailed)?;
+                }
+                Err(cause) => return Err(cause),
+            }
+        }
+    }
+
+    /// Which endpoint a request goes to after one could not be reached, if there is one.
+    fn next_after(&mut self, client: &mut Client, failed: Target) -> Option<Target> {
+        self.endpoint_failed(failed);
+        let exchange = client.exchange.as_mut()?;
+        exchange.endpoint = Some(failed);
+        if exchange.tries >= DIALS {
+            return None;
+        }
+        let next = self.choose_again(failed)?;
+        self.stats.retries_connect.add(1);
+        Some(next)
     }
 
     fn note_attached(&mut self, client: &mut Client, target: Target, key: ConnKey) {
@@ -34,6 +63,7 @@ impl Proxy {
             exchange.upstream = Some(key);
             exchange.endpoint = Some(target);
             exchange.tries = exchange.tries.saturating_add(1);
+            exchange.backend_until = self.now.mono.after(exchange.backend);
         }
     }
 
@@ -42,7 +72,9 @@ impl Proxy {
         let upstream = self.upstreams.get(key)?;
         debug_assert_eq!(upstream.state, Use::Idle, "the pool has idle ones only");
         (upstream.state, upstream.client, upstream.target) = (Use::Busy, Some(client), target);
+        upstream.reused = true;
         self.stats.reused.add(1);
+        self.stats.idle_upstreams.set(self.pool.idle() as u64);
         Some(key)
     }
 
@@ -58,7 +90,11 @@ impl Proxy {
                 Some(libc::EMFILE | libc::ENFILE) => Cause::NoDescriptor,
                 _ => Cause::ConnectFailed,
             }
-        })?;
+        });
+        if key == Err(Cause::NoDescriptor) {
+            self.make_room(hands);
+        }
+        let key = key?;
         self.stats.dialled.add(1);
         self.stats.upstreams.set(self.stats.upstreams.get() + 1);
         let mut upstream = Box::new(Upstream {
@@ -67,6 +103,8 @@ impl Proxy {
             state: Use::Connecting,
             client: Some(client),
             answering: false,
+            reused: false,
+            replayable: false,
             kept: Vec::new(),
             input: Vec::new(),
             scan: Scan::default(),
@@ -75,12 +113,23 @@ impl Proxy {
             out: Output::default(),
             alarm: Alarm::default(),
             paused: false,
+            held_since: None,
             pieces: false,
+            deaf: false,
+            ended: false,
             finishing: false,
         });
         self.alarm_upstream(&mut upstream, timers::CONNECT);
         self.upstreams.put(upstream);
         Ok(key)
+    }
+
+    /// Some connections that nobody uses make room for others.
+    fn make_room<D: Driver>(&mut self, hands: &mut Hands<'_, D>) {
+        for _ in 0..EVICTED {
+            let Some(key) = self.pool.any() else { return };
+            self.close_idle(hands, key);
+        }
     }
 
     /// A server could not be reached. Nothing of the request has been sent, so that it can go
@@ -92,24 +141,23 @@ impl Proxy {
         cause: Cause,
     ) {
         let Some(mut upstream) = self.upstreams.take(key) else { return };
-        self.endpoint_failed(upstream.target);
         let unsent = upstream.out.take();
         let kept = std::mem::take(&mut upstream.kept);
-        let (failed, client) = (upstream.target, upstream.client);
+        let (failed, client, replayable) = (upstream.target, upstream.client, upstream.replayable);
         self.drop_upstream(hands, upstream);
-        let Some(mut client) = client.and_then(|key| self.clients.take(key)) else { return };
+        let Some(mut client) = client.and_then(|key| self.clients.take(key)) else {
+            return self.endpoint_failed(failed);
+        };
         if let Some(exchange) = client.exchange.as_mut() {
             exchange.upstream = None;
         }
-        let tries = client.exchange.as_ref().map_or(0, |exchange| exchange.tries);
-        let next = self.choose_again(failed).filter(|_| tries < DIALS);
-        let begun = next.map(|next| (self.attach(hands, &mut client, next), next));
-        match begun {
-            Some((Ok(key), _)) => {
-                self.stats.retries_connect.add(1);
-                self.give(key, unsent, kept);
+        let next = self.next_after(&mut client, failed);
+        match next.map(|next| self.attach(hands, &mut client, next)) {
+            Some(Ok(key)) => {
+                self.give(key, unsent, kept, replayable);
+                self.alarm_exchange(&mut client);
             }
-            Some((Err(cause), _)) => self.abandon(hands, &mut client, cause),
+            Some(Err(cause)) => self.abandon(hands, &mut client, cause),
             None => self.abandon(hands, &mut client, cause),
         }
         self.clients.put(client);
@@ -124,27 +172,43 @@ impl Proxy {
         client: &mut Client,
     ) -> bool {
         let Some(exchange) = client.exchange.as_mut() else { return false };
-        if upstream.kept.is_empty() || exchange.resent {
+        if !upstream.replayable || exchange.resent {
             return false;
         }
         exchange.resent = true;
         let target = upstream.target;
-        let Ok(key) = self.dial(hands, client.key, target) else { return false };
-        self.note_attached(client, target, key);
+        let key = match self.dial(hands, client.key, target) {
+            Ok(key) => {
+                self.note_attached(client, target, key);
+                Some(key)
+            }
+            Err(Cause::ConnectFailed) => {
+                let next = self.next_after(client, target);
+                next.and_then(|next| self.attach(hands, client, next).ok())
+            }
+            Err(_) => None,
+        };
+        let Some(key) = key else { return false };
         self.stats.retries_reused.add(1);
         let kept = std::mem::take(&mut upstream.kept);
         let mut bytes = self.buffers.take();
         bytes.extend_from_slice(&kept);
-        self.give(key, (bytes, Vec::new()), kept);
+        self.give(key, (bytes, Vec::new()), kept, false);
         self.alarm_exchange(client);
         true
     }
 
     /// Bytes of a request for its next connection.
-    fn give(&mut self, key: ConnKey, unsent: (Vec<u8>, Vec<(usize, Kept)>), kept: Vec<u8>) {
+    fn give(
+        &mut self,
+        key: ConnKey,
+        unsent: (Vec<u8>, Vec<(usize, Kept)>),
+        kept: Vec<u8>,
+        replayable: bool,
+    ) {
         let Some(upstream) = self.upstreams.get(key) else { return };
         upstream.out.put_back(unsent);
-        upstream.kept = kept;
+        (upstream.kept, upstream.replayable) = (kept, replayable);
         Self::make_dirty_upstream(&mut self.dirty, upstream);
     }
 

@@ -16,10 +16,8 @@ use super::peers::{self, Client, Exchange, Head, Stage};
 use super::pump::FOR_EVER;
 use super::said::Said;
 use super::served::Members;
-use super::{Hands, Proxy};
-use crate::http1::{
-    self, Body, Fields, Framing, Known, Method, RequestHead, Scan, Target, Version,
-};
+use super::{Hands, Proxy, timers};
+use crate::http1::{self, Body, Fields, Known, Method, RequestHead, Scan, Target, Version};
 use crate::runtime::Driver;
 
 /// Where a request goes.
@@ -71,9 +69,9 @@ impl Proxy {
         let mut scan = Scan::default();
         match http1::request(&held, &mut scan, &self.limits, &mut self.fields) {
             Ok(Some(head)) => {
-                let source = Source::Copied(held);
+                let source = Source::Copied(held, 0);
                 self.proceed(hands, client, &source, 0, &head, Some(said));
-                if let Source::Copied(mut held) = source {
+                if let Source::Copied(mut held, _) = source {
                     self.buffers.put(&mut held);
                 }
             }
@@ -108,7 +106,9 @@ impl Proxy {
         if let Some(exchange) = client.exchange.as_mut() {
             let span = plan.timeouts.request.filter(|span| *span != Nanos(0));
             exchange.until = self.now.mono.after(span.unwrap_or(FOR_EVER));
-            exchange.patience = Self::patience(plan.timeouts.backend);
+            exchange.patience = Self::patience(plan.timeouts);
+            let backend = plan.timeouts.backend.filter(|span| *span != Nanos(0));
+            exchange.backend = backend.unwrap_or(FOR_EVER);
         }
         let upstream = match self.attach(hands, client, plan.target) {
             Ok(upstream) => upstream,
@@ -132,7 +132,7 @@ impl Proxy {
         let mut exchange = self.spare.pop().unwrap_or_default();
         let now = self.now.mono;
         exchange.id = self.random.id();
-        exchange.patience = Self::patience(None);
+        exchange.patience = timers::ANSWER;
         (exchange.started, exchange.progress, exchange.until) = (now, now, now.after(FOR_EVER));
         let own = self.fields.all(Known::XRequestId).next().map(|span| span.of(bytes));
         exchange.given.extend_from_slice(own.filter(|own| id::is_kept(own)).unwrap_or_default());
@@ -274,10 +274,10 @@ impl Proxy {
             extra: b"",
         };
         self.buffers.fill(&mut upstream.out.bytes);
+        let before = upstream.out.mark();
         http1::write::request(&mut upstream.out.bytes, bytes, head, &self.fields, &forward);
-        if head.body == Framing::None {
-            super::pump::keep(&mut self.buffers, upstream, exchange.head.idempotent);
-        }
+        upstream.replayable = exchange.head.idempotent;
+        super::pump::keep(&mut self.buffers, upstream, before);
         Self::make_dirty_upstream(&mut self.dirty, upstream);
     }
 }

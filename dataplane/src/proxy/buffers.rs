@@ -4,8 +4,10 @@
 
 use crate::runtime::{Kept, Payload};
 
-/// Buffers kept: as many as connections are likely to have something in flight at a time.
-const KEPT: usize = 256;
+/// Buffers kept: as many as connections are likely to have something in flight at a time, and
+/// bytes of all of them.
+const KEPT: usize = 4096;
+const KEPT_BYTES: usize = 16 << 20;
 /// Larger ones are given back to the allocator: a connection's credit and a receive buffer.
 const LARGEST: usize = super::CREDIT + crate::runtime::RECEIVE_BUFFER_BYTES;
 /// Room of a new one.
@@ -14,13 +16,16 @@ const FRESH: usize = 4 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     bytes: Vec<Vec<u8>>,
+    room: usize,
     lists: Vec<Vec<(usize, Kept)>>,
 }
 
 impl Buffers {
     /// An empty buffer with some room.
     pub(super) fn take(&mut self) -> Vec<u8> {
-        self.bytes.pop().unwrap_or_else(|| Vec::with_capacity(FRESH))
+        let Some(buffer) = self.bytes.pop() else { return Vec::with_capacity(FRESH) };
+        self.room -= buffer.capacity();
+        buffer
     }
 
     /// Makes sure that a buffer has memory.
@@ -51,8 +56,11 @@ impl Buffers {
     #[inline]
     pub(super) fn put(&mut self, buffer: &mut Vec<u8>) {
         let mut buffer = std::mem::take(buffer);
-        if self.bytes.len() < KEPT && (FRESH..=LARGEST).contains(&buffer.capacity()) {
+        let room = buffer.capacity();
+        let fits = self.bytes.len() < KEPT && self.room + room <= KEPT_BYTES;
+        if fits && (FRESH..=LARGEST).contains(&room) {
             buffer.clear();
+            self.room += room;
             self.bytes.push(buffer);
         }
     }

@@ -9,7 +9,7 @@ use shards::time::Nanos;
 use super::cause::Cause;
 use super::peers::{Alarm, Client, Exchange, Output, Stage};
 use super::pump::{Held, SPLICED};
-use super::{CREDIT, Hands, Proxy};
+use super::{Hands, Proxy, timers};
 use crate::http1::write::Address;
 use crate::http1::{self, Scan};
 use crate::runtime::{ConnKey, Driver, Kept, Loan};
@@ -18,6 +18,11 @@ use crate::runtime::{ConnKey, Driver, Kept, Loan};
 /// that cannot be told from a half close. (nginx and Envoy give up at once.)
 pub(super) const HALF_CLOSED: Nanos = Nanos(1_000_000_000);
 
+/// Requests begun of one client before others have their turn.
+const BEGUN: usize = 32;
+/// Bytes that may wait behind the request at hand: a head of the largest size, and some.
+const UNREAD: usize = 40 << 10;
+
 /// Bytes on the way to a peer.
 #[derive(Debug)]
 pub(super) enum Source {
@@ -25,8 +30,8 @@ pub(super) enum Source {
     Loan(Loan),
     /// The same, for as long as they are wanted.
     Held(Kept),
-    /// A copy: from before, and what has come since.
-    Copied(Vec<u8>),
+    /// A copy: from before, and what has come since. The first so many have been used.
+    Copied(Vec<u8>, usize),
 }
 
 impl Source {
@@ -35,7 +40,7 @@ impl Source {
         match self {
             Self::Loan(loan) => driver.bytes(*loan),
             Self::Held(kept) => kept.bytes(),
-            Self::Copied(bytes) => bytes,
+            Self::Copied(bytes, used) => &bytes[*used..],
         }
     }
 
@@ -65,6 +70,8 @@ impl Client {
             address: Address::of(ip),
             stage: Stage::Head,
             input: Vec::new(),
+            skip: 0,
+            behind: false,
             scan: Scan::default(),
             out: Output::default(),
             alarm: Alarm::default(),
@@ -72,6 +79,7 @@ impl Client {
             paused: false,
             ended: false,
             lingering: false,
+            finishing: false,
             waiting: false,
         }
     }
@@ -105,11 +113,13 @@ impl Proxy {
     /// Looks at what has been kept of a client's bytes.
     pub(super) fn feed_kept<D: Driver>(&mut self, hands: &mut Hands<'_, D>, client: &mut Client) {
         let kept = std::mem::take(&mut client.input);
-        self.feed(hands, client, Source::Copied(kept));
+        let used = std::mem::take(&mut client.skip);
+        self.feed(hands, client, Source::Copied(kept, used));
     }
 
     /// Clients whose last exchange has left them with the next request's bytes. Each turn takes
-    /// one request of each, so that a long pipeline keeps nobody waiting.
+    /// one request of each, or a few that we answer ourselves, so that a long pipeline keeps
+    /// nobody waiting.
     pub(super) fn look_again<D: Driver>(&mut self, hands: &mut Hands<'_, D>) {
         let mut waiting = std::mem::take(&mut self.waiting);
         for key in waiting.drain(..) {
@@ -125,6 +135,14 @@ impl Proxy {
         }
     }
 
+    /// A client's bytes are looked at again in the next turn.
+    pub(super) fn look_later(&mut self, client: &mut Client) {
+        if !client.waiting {
+            client.waiting = true;
+            self.waiting.push(client.key);
+        }
+    }
+
     /// Goes through bytes of a client as far as they can be used now, and keeps the rest.
     pub(super) fn feed<D: Driver>(
         &mut self,
@@ -132,22 +150,29 @@ impl Proxy {
         client: &mut Client,
         mut source: Source,
     ) {
-        let mut at = 0;
+        let (mut at, mut begun) = (0, 0);
+        let credit = self.credit();
         loop {
             let bytes = &source.bytes(hands.driver)[at..];
             if bytes.is_empty() {
                 break;
             }
             match client.stage {
-                Stage::Head if client.out.pending() > CREDIT => break, // it takes no answers
+                Stage::Head if client.out.pending() > credit => break, // it takes no answers
+                Stage::Head if begun == BEGUN => {
+                    self.look_later(client);
+                    break;
+                }
                 Stage::Head => {
                     let head =
                         http1::request(bytes, &mut client.scan, &self.limits, &mut self.fields);
                     match head {
                         Ok(None) => break,
                         Ok(Some(head)) => {
+                            client.behind = bytes.len() > head.len;
                             self.begin(hands, client, &source, at, &head);
                             at += head.len;
+                            begun += 1;
                         }
                         Err(refusal) => self.refuse_client(client, Cause::Malformed(refusal)),
                     }
@@ -167,6 +192,7 @@ impl Proxy {
                 Stage::Closing => at += bytes.len(),
             }
         }
+        client.behind = false;
         self.keep_rest(hands, client, &mut source, at);
         self.after_feeding(hands, client);
     }
@@ -187,11 +213,15 @@ impl Proxy {
                     client.input.extend_from_slice(rest);
                 }
             }
-            Source::Copied(bytes) => {
+            Source::Copied(bytes, used) => {
                 client.input = std::mem::take(bytes);
-                client.input.drain(..at);
-                if client.input.is_empty() {
+                client.skip = *used + at;
+                if client.skip == client.input.len() {
+                    client.skip = 0;
                     self.buffers.put(&mut client.input);
+                } else if client.skip > client.input.len() / 2 {
+                    client.input.drain(..client.skip);
+                    client.skip = 0;
                 }
             }
         }
@@ -199,11 +229,22 @@ impl Proxy {
 
     /// Sets the clock for what the client owes now, and stops it when it sends too much.
     fn after_feeding<D: Driver>(&mut self, hands: &mut Hands<'_, D>, client: &mut Client) {
-        if client.stage == Stage::Head && !client.input.is_empty() && !client.waiting {
+        let credit = self.credit();
+        let unread = client.stage == Stage::Head && client.out.pending() > credit;
+        if client.stage == Stage::Head && !client.input.is_empty() && !client.waiting && !unread {
+            if client.ended {
+                return self.close_after(client); // the head will never be whole
+            }
             self.await_head(client);
         }
-        let unread = client.stage == Stage::Head && client.out.pending() > CREDIT;
-        let too_much = unread || client.input.len() > CREDIT || self.upstream_is_full(client);
+        if client.ended && client.input.is_empty() && client.stage == Stage::Exchange {
+            let whole = client.exchange.as_ref().is_some_and(|e| e.request.is_done());
+            if !whole {
+                self.abandon(hands, client, Cause::ClientGone);
+            }
+        }
+        let waits = client.input.len() - client.skip;
+        let too_much = unread || waits > UNREAD || self.upstream_is_full(client);
         if !too_much || client.stage == Stage::Closing {
             self.resume_client(hands, client);
         } else if !client.paused {
@@ -216,7 +257,9 @@ impl Proxy {
     /// Whether the server that a client's request goes to has taken too little of it.
     fn upstream_is_full(&mut self, client: &Client) -> bool {
         let key = client.exchange.as_ref().and_then(|exchange| exchange.upstream);
-        key.and_then(|key| self.upstreams.get(key)).is_some_and(|up| up.out.pending() > CREDIT)
+        let credit = self.credit();
+        let upstream = key.and_then(|key| self.upstreams.get(key));
+        upstream.is_some_and(|up| up.deaf || up.out.pending() > credit)
     }
 
     /// A client's connection may receive again.
@@ -244,11 +287,11 @@ impl Proxy {
             }
             Stage::Closing if client.lingering => return self.drop_client(hands, client),
             Stage::Head | Stage::Closing => {}
-            Stage::Tunnel => self.tunnel_ended(hands, &mut client),
+            Stage::Tunnel => self.tunnel_up_ended(hands, &mut client),
             Stage::Exchange => {
                 let whole = client.exchange.as_ref().is_some_and(|e| e.request.is_done());
-                if whole {
-                    self.alarm_client(&mut client, HALF_CLOSED);
+                if whole || !client.input.is_empty() {
+                    self.alarm_exchange(&mut client);
                 } else {
                     // The content will never be whole.
                     self.note_cause(&mut client, Cause::ClientGone);
@@ -268,7 +311,9 @@ impl Proxy {
     /// From here on nothing of the client is looked at; it goes once it has its answer.
     pub(super) fn close_after(&mut self, client: &mut Client) {
         client.stage = Stage::Closing;
+        client.skip = 0;
         self.buffers.put(&mut client.input);
         self.make_dirty_client(client);
+        self.alarm_client(client, timers::SEND);
     }
 }

@@ -15,6 +15,7 @@ impl Proxy {
     /// The proxy answers a request itself. Its content, if that is short, is still read.
     pub(super) fn answer(&mut self, client: &mut Client, cause: Cause) {
         self.causes.add(cause);
+        let last = client.is_last();
         let Some(exchange) = client.exchange.as_mut() else { return };
         let rest = match &exchange.request {
             Body::Length(left) => *left,
@@ -23,7 +24,7 @@ impl Proxy {
         };
         let unread = rest > DISCARDED || exchange.head.expects_continue && rest > 0;
         let malformed = matches!(cause, Cause::Malformed(_));
-        exchange.close |= unread || malformed || client.ended || self.draining;
+        exchange.close |= unread || malformed || last || self.draining;
         (exchange.status, exchange.cause) = (cause.status(), Some(cause));
         self.buffers.put(&mut exchange.held); // no other answer may follow
         let id = *exchange.id.text();
@@ -88,6 +89,7 @@ impl Proxy {
             };
             access::finish(&mut line, &became);
             self.log.add(&line, self.now.mono);
+            self.stats.logged.add(1);
             line.clear();
             self.scratch = line;
         }
@@ -133,7 +135,7 @@ impl Proxy {
     pub(super) fn finish_client(&mut self, client: &mut Client) {
         let Some(mut exchange) = client.exchange.take() else { return };
         self.record(client, &mut exchange);
-        let close = exchange.close || !exchange.request.is_done() || client.ended;
+        let close = exchange.close || !exchange.request.is_done() || client.is_last();
         exchange.clear(&mut self.buffers);
         self.spare.push(exchange);
         if close || client.stage == Stage::Tunnel {
@@ -141,9 +143,8 @@ impl Proxy {
         }
         client.stage = Stage::Head;
         self.rest(client);
-        if !client.input.is_empty() && !client.waiting {
-            client.waiting = true;
-            self.waiting.push(client.key);
+        if !client.input.is_empty() {
+            self.look_later(client);
         }
     }
 
@@ -193,10 +194,12 @@ impl Proxy {
         upstream.client = None;
         upstream.response = None;
         upstream.answering = false;
+        upstream.replayable = false;
+        upstream.held_since = None;
         self.buffers.put(&mut upstream.kept);
         self.buffers.put(&mut upstream.input);
         let quiet = upstream.out.pending() == 0;
-        let keep = clean && quiet && upstream.keep_alive && !self.draining;
+        let keep = clean && quiet && upstream.keep_alive && !upstream.deaf && !self.draining;
         if !keep || !self.pool.put(upstream.target.slot, upstream.key) {
             return self.close_server(hands, upstream);
         }
@@ -229,6 +232,7 @@ impl Proxy {
         self.buffers.put(&mut upstream.kept);
         self.buffers.put(&mut upstream.input);
         self.buffers.put(&mut upstream.out.bytes);
+        self.in_flight -= upstream.out.in_flight;
         hands.driver.close(upstream.key);
         self.stats.upstreams.set(self.stats.upstreams.get() - 1);
         self.stats.idle_upstreams.set(self.pool.idle() as u64);
@@ -265,6 +269,7 @@ impl Proxy {
         self.disarm(&mut client.alarm);
         self.buffers.put(&mut client.input);
         self.buffers.put(&mut client.out.bytes);
+        self.in_flight -= client.out.in_flight;
         hands.driver.close(client.key);
         self.stats.departed.add(1);
         self.stats.connections.set(self.stats.connections.get() - 1);

@@ -102,6 +102,7 @@ impl Proxy {
             exchange.limits += 1;
             if home != buckets.me {
                 exchange.asked = self.questions.ask(client.key, home, at, &self.scratch, limit);
+                exchange.generation = served.config.generation();
                 return Ok(Limits::Asked);
             }
             let name = Name::new(&self.scratch, at).ok_or(Cause::NoBucket)?;
@@ -130,9 +131,14 @@ impl Proxy {
         self.questions.open.pop_front()
     }
 
-    /// A question that could not be sent now.
+    /// How many there are.
+    pub fn questions(&self) -> usize {
+        self.questions.open.len()
+    }
+
+    /// A question that could not be sent now: it is the last again.
     pub fn ask_later(&mut self, question: Question) {
-        self.questions.open.push_front(question);
+        self.questions.open.push_back(question);
     }
 
     /// A question that has been sent: its memory serves again.
@@ -191,6 +197,12 @@ impl Proxy {
     ) -> Result<(), Cause> {
         let Some(exchange) = client.exchange.as_mut() else { return Ok(()) };
         let served = self.served.get();
+        if exchange.generation != served.config.generation() {
+            // Another configuration has come meanwhile: its limits are asked from the first.
+            exchange.limits = 0;
+            exchange.extra.clear();
+            return Ok(());
+        }
         let mut limits = served.config.rule(rule).limits();
         let asked = exchange.limits.checked_sub(1).and_then(|n| limits.nth(n));
         if let Some(id) = asked {

@@ -35,7 +35,9 @@ mod said;
 mod served;
 mod servers;
 mod timers;
+mod tunnel;
 
+use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -66,6 +68,14 @@ use pool::Pool;
 /// Bytes that one side of an exchange may have sent and the other not taken: beyond it the
 /// sender's connection stops receiving, and goes on at half of it.
 const CREDIT: usize = 256 << 10;
+/// The same while all connections of a shard together have more in flight than [`PLENTY`].
+const SMALL_CREDIT: usize = 32 << 10;
+/// Bytes of all connections of a shard that are on their way to who takes them slowly: beyond
+/// them each gets less.
+const PLENTY: usize = 64 << 20;
+
+/// Clients that the proxies of a node take.
+const MOST_CLIENTS: u64 = 100_000;
 
 /// What the proxy may use of its shard during a turn.
 pub struct Hands<'a, D> {
@@ -95,8 +105,8 @@ pub struct Setup {
     pub causes: Arc<CauseCounts>,
     /// Who writes the access log, if there is one.
     pub log: Option<Pen>,
-    /// Clients of the node.
-    pub most_clients: u64,
+    /// Descriptors of the node for connections of all kinds.
+    pub descriptors: u64,
     /// Seed of request ids and of choices.
     pub seed: u64,
 }
@@ -133,11 +143,13 @@ pub struct Proxy {
     log: AccessLog,
     now: Now,
     draining: bool,
-    most_clients: u64,
+    descriptors: u64,
     /// Clients that have gone in this turn.
     gone: u64,
+    /// Bytes handed to the kernel that have not left.
+    in_flight: usize,
     questions: Questions,
-    /// Whether the configuration that it began with has not been looked at.
+    /// Whether there is a configuration that has not been looked at.
     new: bool,
 }
 
@@ -169,23 +181,30 @@ impl Proxy {
             log: AccessLog::new(setup.log),
             now,
             draining: false,
-            most_clients: setup.most_clients,
+            descriptors: setup.descriptors,
             gone: 0,
+            in_flight: 0,
             questions: Questions::default(),
             new: true,
         }
     }
 
-    /// Clients that the node takes.
-    pub fn most_clients(&self) -> u64 {
-        self.most_clients
+    /// Clients that the node takes while so many others have a descriptor each. Some are left
+    /// for servers; when there are too few, connections that nobody uses are closed.
+    pub fn most_clients(&self, others: u64) -> u64 {
+        (self.descriptors - self.descriptors / 16).saturating_sub(others).min(MOST_CLIENTS)
+    }
+
+    /// Descriptors of the node for connections of all kinds.
+    pub fn descriptors(&self) -> u64 {
+        self.descriptors
     }
 
     /// A turn begins.
     pub fn begin_turn(&mut self, limiter: &mut Limiter, now: Now) {
         self.now = now;
         if self.served.refresh() || self.new {
-            self.new = false;
+            self.new = true;
             self.turns.clear();
             limiter.set_policies(self.served.get().policies.clone());
         }
@@ -202,8 +221,11 @@ impl Proxy {
             Event::Received(key, loan) => self.server_received(hands, key, loan),
             Event::Ended(key) => self.server_ended(hands, key, Cause::UpstreamClosed),
             Event::Connected(key) => self.server_connected(key),
-            Event::Failed(key, _) if self.clients.has(key) => self.close_client(hands, key),
+            Event::Failed(key, _) | Event::Deaf(key, _) if self.clients.has(key) => {
+                self.close_client(hands, key);
+            }
             Event::Failed(key, _) => self.server_failed(hands, key),
+            Event::Deaf(key, _) => self.server_deaf(hands, key),
             Event::Sent(key, payload) if self.clients.has(key) => {
                 self.sent_to_client(hands, key, payload);
             }
@@ -214,6 +236,9 @@ impl Proxy {
 
     /// Handles what is left to do, and says how many clients have gone in this turn.
     pub fn turn<D: Driver>(&mut self, hands: &mut Hands<'_, D>) -> u64 {
+        if std::mem::take(&mut self.new) {
+            self.forget_others(hands);
+        }
         self.hear_limits(hands);
         let mut arrivals = std::mem::take(&mut self.arrivals);
         for (key, loan) in arrivals.drain(..) {
@@ -228,6 +253,21 @@ impl Proxy {
         self.flush(hands);
         self.stats.lost_lines.add(self.log.pass_on(self.now.mono));
         std::mem::take(&mut self.gone)
+    }
+
+    /// Connections to servers that no route knows any more are not kept.
+    fn forget_others<D: Driver>(&mut self, hands: &mut Hands<'_, D>) {
+        let served = self.served.get();
+        let slots: HashSet<u32> = served.endpoints.iter().map(|e| e.slot).collect();
+        for key in self.pool.of_others(|slot| slots.contains(&slot)) {
+            self.close_idle(hands, key);
+        }
+    }
+
+    /// See [`CREDIT`].
+    #[inline]
+    fn credit(&self) -> usize {
+        if self.in_flight > PLENTY { SMALL_CREDIT } else { CREDIT }
     }
 
     /// Whether there is work that waits for nobody.

@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 use super::peers::{Client, Output, Stage, Upstream, Use};
-use super::{CREDIT, Hands, Proxy};
+use shards::time::Nanos;
+
+use super::{Hands, Proxy, timers};
 use crate::runtime::{ConnKey, Driver, Payload};
 
 impl Proxy {
@@ -21,18 +23,24 @@ impl Proxy {
 
     /// Hands all that is new to the kernel.
     pub(super) fn flush<D: Driver>(&mut self, hands: &mut Hands<'_, D>) {
+        let now = self.now.mono;
         let mut dirty = std::mem::take(&mut self.dirty);
         for key in dirty.drain(..) {
             if let Some(upstream) = self.upstreams.get(key) {
                 upstream.out.dirty = false;
-                if upstream.state != Use::Connecting
-                    && let Some(payload) = send(hands.driver, key, &mut upstream.out)
-                {
+                if upstream.state == Use::Connecting || upstream.deaf {
+                    continue;
+                }
+                let (sent, bytes) = send(hands.driver, key, &mut upstream.out, now);
+                self.in_flight += bytes;
+                if let Some(payload) = sent {
                     self.sent_to_server(hands, key, payload);
                 }
             } else if let Some(client) = self.clients.get(key) {
                 client.out.dirty = false;
-                if let Some(payload) = send(hands.driver, key, &mut client.out) {
+                let (sent, bytes) = send(hands.driver, key, &mut client.out, now);
+                self.in_flight += bytes;
+                if let Some(payload) = sent {
                     self.sent_to_client(hands, key, payload);
                 } else if client.out.pending() == 0 {
                     self.client_caught_up(hands, key);
@@ -53,7 +61,7 @@ impl Proxy {
     ) {
         self.buffers.put_payload(payload);
         let Some(client) = self.clients.get(key) else { return };
-        client.out.in_flight = 0;
+        self.in_flight -= client.out.left(self.now.mono);
         if client.out.encoded() > 0 {
             mark(&mut self.dirty, &mut client.out, key);
         }
@@ -69,18 +77,22 @@ impl Proxy {
     ) {
         self.buffers.put_payload(payload);
         let Some(upstream) = self.upstreams.get(key) else { return };
-        upstream.out.in_flight = 0;
+        self.in_flight -= upstream.out.left(self.now.mono);
         if upstream.out.encoded() > 0 {
             mark(&mut self.dirty, &mut upstream.out, key);
         } else if std::mem::take(&mut upstream.finishing) {
             hands.driver.finish(key);
         }
-        if upstream.out.pending() > CREDIT / 2 {
+        let (pending, client, ended) = (upstream.out.pending(), upstream.client, upstream.ended);
+        if pending > self.credit() / 2 {
             return;
         }
-        let Some(client) = upstream.client else { return };
+        let Some(client) = client else { return };
         if let Some(mut client) = self.clients.take(client) {
-            if client.paused && client.stage != Stage::Head {
+            if client.stage == Stage::Tunnel && ended && client.ended && pending == 0 {
+                self.detach(hands, &mut client);
+                self.finish_client(&mut client);
+            } else if client.paused && client.stage != Stage::Head {
                 self.feed_kept(hands, &mut client);
             }
             self.clients.put(client);
@@ -91,10 +103,14 @@ impl Proxy {
     fn client_caught_up<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey) {
         let Some(client) = self.clients.get(key) else { return };
         let pending = client.out.pending();
-        if pending > CREDIT / 2 {
+        if pending > self.credit() / 2 {
             return;
         }
+        let Some(client) = self.clients.get(key) else { return };
         if pending == 0 {
+            if std::mem::take(&mut client.finishing) {
+                hands.driver.finish(key);
+            }
             match client.stage {
                 Stage::Closing => return self.linger(hands, key),
                 Stage::Head if client.ended && !client.waiting => {
@@ -108,13 +124,22 @@ impl Proxy {
             client.waiting = true;
             self.waiting.push(key);
         }
-        let upstream = client.exchange.as_ref().and_then(|exchange| exchange.upstream);
-        if let Some(upstream) = upstream.and_then(|key| self.upstreams.get(key))
+        let now = self.now.mono;
+        let Some(exchange) = client.exchange.as_mut() else { return };
+        if let Some(upstream) = exchange.upstream.and_then(|key| self.upstreams.get(key))
             && upstream.paused
             && (!upstream.pieces || pending == 0)
         {
             upstream.paused = false;
             hands.driver.resume(upstream.key);
+            // The time that the client took is not the server's.
+            exchange.progress = now;
+            if let Some(since) = upstream.held_since.take() {
+                exchange.backend_until = exchange.backend_until.after(now.since(since));
+            }
+            if client.stage == Stage::Exchange {
+                timers::arm_exchange(&mut self.wheel, client, now);
+            }
         }
     }
 
@@ -144,13 +169,19 @@ fn mark(dirty: &mut Vec<ConnKey>, out: &mut Output, key: ConnKey) {
     }
 }
 
-/// Sends what is encoded, unless something is in flight; the payload when it left at once.
-fn send<D: Driver>(driver: &mut D, key: ConnKey, out: &mut Output) -> Option<Payload> {
+/// Sends what is encoded, unless something is in flight; the payload when it left at once, and
+/// how many bytes it has.
+fn send<D: Driver>(
+    driver: &mut D,
+    key: ConnKey,
+    out: &mut Output,
+    now: Nanos,
+) -> (Option<Payload>, usize) {
     if out.in_flight > 0 || out.encoded() == 0 {
-        return None;
+        return (None, 0);
     }
     let (bytes, kept) = out.take();
     let payload = Payload::forwarding(bytes, kept);
-    out.in_flight = payload.left();
-    driver.send(key, payload)
+    out.hand_over(payload.left(), now);
+    (driver.send(key, payload), out.in_flight)
 }

@@ -24,7 +24,7 @@ use super::cause::Cause;
 use super::id::RequestId;
 use crate::http1::write::Address;
 use crate::http1::{Body, Framing, Method, Refusal, Scan};
-use crate::runtime::{ConnKey, Kept};
+use crate::runtime::{ConnKey, Kept, make_room};
 
 /// Where a client's connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +46,11 @@ pub(super) struct Output {
     /// Received bytes to be spliced in, by the offset in `bytes` before which they belong.
     pub(super) kept: Vec<(usize, Kept)>,
     kept_bytes: usize,
-    /// Bytes of the payload in flight.
+    /// Bytes of the payload in flight, and how many of them had not left at the last look.
     pub(super) in_flight: usize,
+    left: usize,
+    /// When bytes were last seen to leave.
+    since: Nanos,
     /// Whether it is in the list of those with something to send.
     pub(super) dirty: bool,
 }
@@ -61,6 +64,41 @@ impl Output {
     /// Bytes that wait for the next send.
     pub(super) fn encoded(&self) -> usize {
         self.bytes.len() + self.kept_bytes
+    }
+
+    /// Where it ends now; [`Output::each_since`] reads what is added behind.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { bytes: self.bytes.len(), kept: self.kept.len() }
+    }
+
+    /// Calls `each` with all that has been added since, in order.
+    pub(super) fn each_since(&self, mark: Mark, mut each: impl FnMut(&[u8])) {
+        let mut at = mark.bytes;
+        for (offset, kept) in &self.kept[mark.kept..] {
+            each(&self.bytes[at..*offset]);
+            each(kept.bytes());
+            at = *offset;
+        }
+        each(&self.bytes[at..]);
+    }
+
+    /// A payload of so many bytes is handed to the kernel.
+    pub(super) fn hand_over(&mut self, bytes: usize, now: Nanos) {
+        (self.in_flight, self.left, self.since) = (bytes, bytes, now);
+    }
+
+    /// It has left; how many bytes it had.
+    pub(super) fn left(&mut self, now: Nanos) -> usize {
+        (self.left, self.since) = (0, now);
+        std::mem::take(&mut self.in_flight)
+    }
+
+    /// When the peer has last taken bytes, as far as looks can tell.
+    pub(super) fn look(&mut self, unsent: usize, now: Nanos) -> Nanos {
+        if self.left != unsent {
+            (self.left, self.since) = (unsent, now);
+        }
+        self.since
     }
 
     /// Adds received bytes from where they are.
@@ -83,6 +121,13 @@ impl Output {
     }
 }
 
+/// A place in an output.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Mark {
+    bytes: usize,
+    kept: usize,
+}
+
 /// A deadline, and the timer that looks at it no later. The timer is left alone when the
 /// deadline moves away, so that a steady stream of requests sets none.
 #[derive(Debug, Default)]
@@ -100,8 +145,12 @@ pub(super) struct Client {
     /// The same as it is written.
     pub(super) address: Address,
     pub(super) stage: Stage,
-    /// Received and not used: part of a head, or of what follows the request at hand.
+    /// Received and not used, behind the first `skip` bytes: part of a head, or of what follows
+    /// the request at hand. Empty when nothing is left.
     pub(super) input: Vec<u8>,
+    pub(super) skip: usize,
+    /// Whether, while it is being fed, more of its bytes follow the head at hand.
+    pub(super) behind: bool,
     pub(super) scan: Scan,
     pub(super) out: Output,
     pub(super) alarm: Alarm,
@@ -113,6 +162,8 @@ pub(super) struct Client {
     pub(super) ended: bool,
     /// Whether our side is finished and the client's end is awaited.
     pub(super) lingering: bool,
+    /// Whether the client is told, once it has taken all, that no more comes.
+    pub(super) finishing: bool,
     /// Whether `input` is to be looked at in this turn.
     pub(super) waiting: bool,
 }
@@ -129,8 +180,9 @@ pub(super) struct Exchange {
     pub(super) head: Head,
     /// What is still to come of the request.
     pub(super) request: Body,
-    /// Bytes of the request's content so far.
+    /// Bytes of the request's content so far, and those of them that nobody wanted.
     pub(super) request_bytes: u64,
+    pub(super) discarded: u64,
     /// The same when its speed was last looked at.
     pub(super) request_bytes_then: u64,
     /// The answer's status, once its head has come.
@@ -158,6 +210,9 @@ pub(super) struct Exchange {
     pub(super) progress: Nanos,
     /// How long it may not.
     pub(super) patience: Nanos,
+    /// How long one server may take in all, and when that is over for the one at hand.
+    pub(super) backend: Nanos,
+    pub(super) backend_until: Nanos,
     /// When all must be over.
     pub(super) until: Nanos,
     /// The client's own name for it, if that is kept.
@@ -168,10 +223,18 @@ pub(super) struct Exchange {
     pub(super) extra: Vec<u8>,
     /// The head, while another shard decides on a limit.
     pub(super) held: Vec<u8>,
-    /// Limits that have been asked.
+    /// Limits that have been asked, and the generation of the configuration that has them.
     pub(super) limits: usize,
+    pub(super) generation: u64,
     /// Which question is open.
     pub(super) asked: u32,
+}
+
+impl Client {
+    /// Whether nothing can come behind the request at hand.
+    pub(super) fn is_last(&self) -> bool {
+        self.ended && self.input.is_empty() && !self.behind
+    }
 }
 
 impl Default for Exchange {
@@ -192,6 +255,7 @@ impl Default for Exchange {
             head,
             request: Body::Length(0),
             request_bytes: 0,
+            discarded: 0,
             request_bytes_then: 0,
             status: 0,
             response_bytes: 0,
@@ -206,12 +270,15 @@ impl Default for Exchange {
             close: false,
             progress: Nanos(0),
             patience: Nanos(0),
+            backend: Nanos(0),
+            backend_until: Nanos(0),
             until: Nanos(0),
             given: Vec::new(),
             record: Vec::new(),
             extra: Vec::new(),
             held: Vec::new(),
             limits: 0,
+            generation: 0,
             asked: 0,
         }
     }
@@ -315,7 +382,10 @@ pub(super) struct Upstream {
     pub(super) client: Option<ConnKey>,
     /// Whether any byte has come of the answer at hand.
     pub(super) answering: bool,
-    /// The request at hand as it was sent, while it may have to be sent again.
+    /// Whether it has answered a request before.
+    pub(super) reused: bool,
+    /// Whether the request at hand may be sent again, and all of it that has been sent.
+    pub(super) replayable: bool,
     pub(super) kept: Vec<u8>,
     /// Part of an answer's head.
     pub(super) input: Vec<u8>,
@@ -327,8 +397,14 @@ pub(super) struct Upstream {
     pub(super) out: Output,
     pub(super) alarm: Alarm,
     pub(super) paused: bool,
+    /// Since when, where a client's slowness is the reason.
+    pub(super) held_since: Option<Nanos>,
     /// Whether it receives long content piece by piece, and is paused after each.
     pub(super) pieces: bool,
+    /// Whether the server takes nothing any more.
+    pub(super) deaf: bool,
+    /// Whether the server of a tunnel will send no more.
+    pub(super) ended: bool,
     /// Whether the server is told, once it has taken all, that no more comes.
     pub(super) finishing: bool,
 }
@@ -375,6 +451,7 @@ impl<T: Keyed> Table<T> {
     pub(super) fn put(&mut self, conn: Box<T>) {
         let index = conn.key().index as usize;
         if self.0.len() <= index {
+            make_room(&mut self.0, index + 1);
             self.0.resize_with(index + 1, || None);
         }
         self.0[index] = Some(conn);

@@ -77,6 +77,17 @@ impl Pool {
         }
     }
 
+    /// All that are idle at endpoints of which `is_served` knows nothing.
+    pub(super) fn of_others(&self, is_served: impl Fn(u32) -> bool) -> Vec<ConnKey> {
+        let others = self.entries.iter().zip(0..).filter(|(_, slot)| !is_served(*slot));
+        others.flat_map(|(entry, _)| &entry.idle).copied().collect()
+    }
+
+    /// One of those that are idle.
+    pub(super) fn any(&self) -> Option<ConnKey> {
+        self.entries.iter().find_map(|entry| entry.idle.first().copied())
+    }
+
     /// All that are idle.
     pub(super) fn idle(&self) -> usize {
         self.idle

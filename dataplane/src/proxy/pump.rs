@@ -4,12 +4,13 @@
 
 use std::ops::Range;
 
+use shards::config::Timeouts;
 use shards::time::Nanos;
 
+use super::Proxy;
 use super::buffers::Buffers;
 use super::cause::Cause;
-use super::peers::{Client, Output, Upstream};
-use super::{CREDIT, Proxy};
+use super::peers::{Client, Mark, Output, Upstream};
 use crate::http1::{self, Body, Event, Framing};
 use crate::runtime::{ConnKey, Kept};
 
@@ -32,12 +33,15 @@ impl Proxy {
     ) -> Result<usize, Cause> {
         let Some(exchange) = client.exchange.as_mut() else { return Ok(bytes.len()) };
         let key = exchange.upstream;
+        let credit = self.credit();
         let mut upstream = key.and_then(|key| self.upstreams.get(key));
+        let mut before = Mark::default();
         if let Some(upstream) = &mut upstream {
-            if upstream.out.pending() > CREDIT {
+            if upstream.deaf || upstream.out.pending() > credit {
                 return Ok(0);
             }
             self.buffers.fill(&mut upstream.out.bytes);
+            before = upstream.out.mark();
         }
         let chunked = matches!(exchange.request, Body::Chunked(_));
         let mut at = 0;
@@ -59,11 +63,14 @@ impl Proxy {
                             data,
                             held.at(from),
                         );
-                        if upstream.out.pending() > CREDIT {
+                        if upstream.out.pending() > credit {
                             break;
                         }
-                    } else if exchange.request_bytes > DISCARDED {
-                        return Err(Cause::ClientGone);
+                    } else {
+                        exchange.discarded += data.len() as u64;
+                        if exchange.discarded > DISCARDED {
+                            return Err(Cause::ClientGone);
+                        }
                     }
                 }
                 Event::End { trailers } => {
@@ -78,6 +85,7 @@ impl Proxy {
             }
         }
         if let Some(upstream) = upstream {
+            keep(&mut self.buffers, upstream, before);
             Self::make_dirty_upstream(&mut self.dirty, upstream);
         }
         self.content_came(client);
@@ -137,39 +145,12 @@ impl Proxy {
         }
     }
 
-    /// Bytes of a client that speaks another protocol by now.
-    pub(super) fn tunnel_up(&mut self, client: &mut Client, bytes: &[u8]) -> usize {
-        let key = client.exchange.as_ref().and_then(|exchange| exchange.upstream);
-        if let Some(upstream) = key.and_then(|key| self.upstreams.get(key)) {
-            self.buffers.fill(&mut upstream.out.bytes);
-            upstream.out.bytes.extend_from_slice(bytes);
-            Self::make_dirty_upstream(&mut self.dirty, upstream);
-        }
-        if let Some(exchange) = client.exchange.as_mut() {
-            exchange.request_bytes += bytes.len() as u64;
-        }
-        self.alarm_client(client, super::timers::TUNNEL);
-        bytes.len()
-    }
-
-    /// Bytes of a server that does.
-    pub(super) fn tunnel_down(&mut self, client: &mut Client, bytes: &[u8]) {
-        self.buffers.fill(&mut client.out.bytes);
-        client.out.bytes.extend_from_slice(bytes);
-        if let Some(exchange) = client.exchange.as_mut() {
-            exchange.response_bytes += bytes.len() as u64;
-        }
-        self.alarm_client(client, super::timers::TUNNEL);
-        self.make_dirty_client(client);
-    }
-
     /// How long a client or a server may be silent amid an exchange.
-    pub(super) fn patience(timeout: Option<Nanos>) -> Nanos {
-        match timeout {
-            Some(Nanos(0)) => FOR_EVER,
-            Some(span) => span,
-            None => super::timers::ANSWER,
-        }
+    /// As long as a route lets a request take, where that is longer than by default.
+    pub(super) fn patience(timeouts: Timeouts) -> Nanos {
+        let spans = [timeouts.request, timeouts.backend].into_iter().flatten();
+        let longest = spans.map(|span| if span == Nanos(0) { FOR_EVER } else { span }).max();
+        longest.unwrap_or_default().max(super::timers::ANSWER)
     }
 
     /// A number of one connection, for lists of both kinds.
@@ -217,13 +198,21 @@ fn put(
     }
 }
 
-/// Keeps a request without content as it is sent, in case the connection dies before an answer
-/// comes. One with content is not kept: its head may have left before its content came.
-pub(super) fn keep(buffers: &mut Buffers, upstream: &mut Upstream, idempotent: bool) {
-    let out = &upstream.out;
-    let whole = out.in_flight == 0 && out.kept.is_empty() && out.bytes.len() <= REPLAYED;
-    if idempotent && whole && upstream.kept.is_empty() {
-        buffers.fill(&mut upstream.kept);
-        upstream.kept.extend_from_slice(&upstream.out.bytes);
+/// Keeps what has been added to a request, in case the connection dies before an answer comes;
+/// the whole of it, or nothing.
+pub(super) fn keep(buffers: &mut Buffers, upstream: &mut Upstream, before: Mark) {
+    if !upstream.replayable {
+        return;
+    }
+    buffers.fill(&mut upstream.kept);
+    let kept = &mut upstream.kept;
+    upstream.out.each_since(before, |bytes| {
+        if kept.len() <= REPLAYED {
+            kept.extend_from_slice(bytes);
+        }
+    });
+    if kept.len() > REPLAYED {
+        upstream.replayable = false;
+        buffers.put(&mut upstream.kept);
     }
 }

@@ -4,9 +4,9 @@
 
 use super::cause::Cause;
 use super::clients::Source;
-use super::peers::{Client, Stage, Upstream, Use};
+use super::peers::{Client, Upstream, Use};
 use super::pump::Held;
-use super::{CREDIT, Hands, Proxy, timers};
+use super::{Hands, Proxy};
 use crate::http1::{self, Asked, Body, Framing, Known, ResponseHead, Version};
 use crate::runtime::{ConnKey, Driver, Loan};
 
@@ -68,7 +68,7 @@ impl Proxy {
             Source::of(hands, loan, upstream.response.is_some())
         } else {
             upstream.input.extend_from_slice(bytes);
-            Source::Copied(std::mem::take(&mut upstream.input))
+            Source::Copied(std::mem::take(&mut upstream.input), 0)
         };
         self.answer_came(hands, upstream, client, source);
     }
@@ -82,43 +82,21 @@ impl Proxy {
         source: Source,
     ) {
         let bytes = source.bytes(hands.driver);
-        let mut at = 0;
-        let progress = loop {
-            match self.answer_piece(&mut upstream, &mut client, &bytes[at..], source.held(at)) {
-                Ok((took, true)) => {
-                    at += took;
-                    break Progress::Whole;
-                }
-                Ok((0, false)) => break Progress::More,
-                Ok((took, false)) => at += took,
-                Err(cause) => break Progress::Bad(cause),
-            }
-            if upstream.state == Use::Tunnel {
-                self.tunnel_down(&mut client, &bytes[at..]);
-                at = bytes.len();
-                break Progress::More;
-            }
-        };
+        let (at, progress) = self.answer_pieces(&mut upstream, &mut client, &source, bytes);
         let all = at == bytes.len();
-        match progress {
-            Progress::More if !all => {
-                self.buffers.fill(&mut upstream.input);
-                upstream.input.clear();
-                let rest = &source.bytes(hands.driver)[at..];
-                upstream.input.extend_from_slice(rest);
-            }
-            _ => {}
+        if matches!(progress, Progress::More) && !all {
+            self.buffers.fill(&mut upstream.input);
+            upstream.input.clear();
+            upstream.input.extend_from_slice(&bytes[at..]);
         }
-        if let Source::Copied(mut kept) = source {
+        if let Source::Copied(mut kept, _) = source {
             self.buffers.put(&mut kept);
         }
         self.make_dirty_client(&mut client);
-        if client.stage == Stage::Tunnel && !client.input.is_empty() {
-            self.upstreams.put(upstream);
-            self.feed_kept(hands, &mut client); // what the client has not waited with
-            return self.clients.put(client);
-        }
         match progress {
+            Progress::More if upstream.state == Use::Tunnel => {
+                self.tunnel_begun(hands, upstream, &mut client);
+            }
             Progress::More => {
                 self.hold_back(hands, &mut upstream, &client);
                 self.upstreams.put(upstream);
@@ -134,6 +112,29 @@ impl Proxy {
             }
         }
         self.clients.put(client);
+    }
+
+    /// The same piece by piece: how many bytes were used, and how far the answer has come.
+    fn answer_pieces(
+        &mut self,
+        upstream: &mut Upstream,
+        client: &mut Client,
+        source: &Source,
+        bytes: &[u8],
+    ) -> (usize, Progress) {
+        let mut at = 0;
+        loop {
+            match self.answer_piece(upstream, client, &bytes[at..], source.held(at)) {
+                Ok((took, true)) => return (at + took, Progress::Whole),
+                Ok((0, false)) => return (at, Progress::More),
+                Ok((took, false)) => at += took,
+                Err(cause) => return (at, Progress::Bad(cause)),
+            }
+            if upstream.state == Use::Tunnel {
+                self.tunnel_down(client, &bytes[at..]);
+                return (bytes.len(), Progress::More);
+            }
+        }
     }
 
     /// The next piece of an answer: how many bytes it took, and whether that was the last.
@@ -167,6 +168,10 @@ impl Proxy {
                 return Err(Cause::BadResponse);
             }
         };
+        if head.status == 101 && !exchange.request.is_done() {
+            // RFC 9110 section 7.8: not amid a request.
+            return Err(Cause::BadResponse);
+        }
         self.head_came(upstream, client, bytes, &head);
         Ok((head.len, false))
     }
@@ -179,8 +184,9 @@ impl Proxy {
         bytes: &[u8],
         head: &ResponseHead,
     ) {
-        upstream.answering = true;
+        (upstream.answering, upstream.replayable) = (true, false);
         self.buffers.put(&mut upstream.kept);
+        let last = client.is_last();
         let Some(exchange) = client.exchange.as_mut() else { return };
         exchange.progress = self.now.mono;
         let version = if exchange.head.old { Version::Http10 } else { Version::Http11 };
@@ -190,12 +196,12 @@ impl Proxy {
                 exchange.continued = true;
             }
             if exchange.head.old {
-                return; // RFC 9110 section 15.2
+                return self.alarm_exchange(client); // RFC 9110 section 15.2: not sent on
             }
         } else {
             exchange.answered = Some(self.now.mono);
             exchange.status = head.status;
-            exchange.close |= self.draining || client.ended;
+            exchange.close |= self.draining || last;
             upstream.keep_alive = head.keep_alive;
             upstream.response = Some(Body::new(head.body, &self.limits));
         }
@@ -215,14 +221,12 @@ impl Proxy {
         let sent = http1::write::response(&mut client.out.bytes, bytes, head, &self.fields, &back);
         self.scratch.clear();
         if head.is_interim() {
-            return;
+            return self.alarm_exchange(client);
         }
         exchange.response = sent.body;
         exchange.close |= !sent.keep_alive;
         if head.status == 101 {
-            self.stats.tunnels.add(1);
-            (client.stage, upstream.state) = (Stage::Tunnel, Use::Tunnel);
-            self.alarm_client(client, timers::TUNNEL);
+            upstream.state = Use::Tunnel;
         } else {
             self.alarm_exchange(client);
         }
@@ -265,18 +269,17 @@ impl Proxy {
             if !upstream.paused {
                 hands.driver.resume(upstream.key);
             }
-            return;
-        }
-        if matches!(upstream.response, Some(Body::Length(left)) if left >= LONG)
+        } else if matches!(upstream.response, Some(Body::Length(left)) if left >= LONG)
             && hands.driver.receive_by_pieces(upstream.key, true)
         {
             (upstream.pieces, upstream.paused) = (true, true);
-            return;
-        }
-        if client.out.pending() > CREDIT && !upstream.paused {
+        } else if client.out.pending() > self.credit() && !upstream.paused {
             upstream.paused = true;
             self.stats.upstream_pauses.add(1);
             hands.driver.pause(upstream.key);
+        }
+        if upstream.paused && upstream.held_since.is_none() {
+            upstream.held_since = Some(self.now.mono);
         }
     }
 
@@ -309,13 +312,9 @@ impl Proxy {
             self.upstreams.put(upstream);
             return self.close_idle(hands, key);
         };
-        let closed = why == Cause::UpstreamClosed;
+        let (closed, deaf) = (why == Cause::UpstreamClosed, upstream.deaf);
         match (&upstream.response, upstream.state) {
-            (_, Use::Tunnel) => {
-                self.upstreams.put(upstream);
-                self.detach(hands, &mut client);
-                self.finish_client(&mut client);
-            }
+            (_, Use::Tunnel) => return self.tunnel_down_ended(hands, upstream, client, closed),
             (Some(body), _) if closed && body.may_end() => {
                 self.end_of_content(&mut client);
                 upstream.keep_alive = false;
@@ -328,18 +327,35 @@ impl Proxy {
                 return;
             }
             (None, _) => {
-                self.endpoint_failed(upstream.target);
+                if !upstream.reused || upstream.answering {
+                    // A server may well end a connection that it has not got a request on.
+                    self.endpoint_failed(upstream.target);
+                }
                 let again =
                     !upstream.answering && self.send_again(hands, &mut upstream, &mut client);
                 if again {
                     self.drop_upstream(hands, upstream);
                 } else {
                     self.upstreams.put(upstream);
+                    let why = if deaf { Cause::UpstreamReset } else { why };
                     self.abandon(hands, &mut client, why);
                 }
             }
         }
         self.clients.put(client);
+    }
+
+    /// A server takes no more of a request. It may have answered already, so that what it has
+    /// sent is waited for, and its end.
+    pub(super) fn server_deaf<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey) {
+        let Some(upstream) = self.upstreams.get(key) else { return };
+        upstream.deaf = true;
+        self.in_flight -= upstream.out.left(self.now.mono);
+        let (mut unsent, _) = upstream.out.take();
+        self.buffers.put(&mut unsent);
+        if upstream.state == Use::Tunnel {
+            self.server_ended(hands, key, Cause::UpstreamReset);
+        }
     }
 
     /// A content that ends with its connection is whole; in chunks, it needs the last one.
@@ -358,26 +374,10 @@ impl Proxy {
         if by_close {
             // Only a reset can tell it.
             self.note_cause(&mut client, Cause::Truncated);
+            hands.driver.reset(client.key);
             return self.drop_client(hands, client);
         }
         self.abandon(hands, &mut client, Cause::Truncated);
         self.clients.put(client);
-    }
-
-    /// A client of a tunnel will send no more.
-    pub(super) fn tunnel_ended<D: Driver>(
-        &mut self,
-        hands: &mut Hands<'_, D>,
-        client: &mut Client,
-    ) {
-        let key = Self::upstream_of(client);
-        if let Some(upstream) = key.and_then(|key| self.upstreams.get(key)) {
-            if upstream.out.pending() == 0 {
-                hands.driver.finish(upstream.key);
-            } else {
-                upstream.finishing = true;
-            }
-        }
-        self.alarm_client(client, timers::HEAD);
     }
 }

@@ -20,12 +20,18 @@ const CLIENT_IDLE: Nanos = Nanos(75 * Nanos::SECOND.0);
 /// Until a server has accepted a connection.
 pub(super) const CONNECT: Nanos = Nanos(5 * Nanos::SECOND.0);
 /// From the last byte of a request to the first of its answer, and between two parts of an
-/// answer (nginx: `proxy_read_timeout 60s`), where the route does not say.
+/// answer (nginx: `proxy_read_timeout 60s`); longer where the route's time-outs are.
 pub(super) const ANSWER: Nanos = Nanos(60 * Nanos::SECOND.0);
+/// How long a client may take nothing of an answer (nginx: `send_timeout 60s`).
+pub(super) const SEND: Nanos = Nanos(60 * Nanos::SECOND.0);
+/// How often a client that has not taken all is looked at.
+const LOOK: Nanos = Nanos(Nanos::SECOND.0);
 /// How long an unused connection to a server is kept.
 pub(super) const SERVER_IDLE: Nanos = Nanos(60 * Nanos::SECOND.0);
 /// Between two bytes of a tunnel, in either direction.
 pub(super) const TUNNEL: Nanos = Nanos(3_600 * Nanos::SECOND.0);
+/// The same when one side of it has ended.
+pub(super) const HALF_TUNNEL: Nanos = Nanos(60 * Nanos::SECOND.0);
 /// How long the client may take to close after our last answer.
 const LINGER: Nanos = Nanos(Nanos::SECOND.0);
 /// How often a content's speed is looked at, and the least number of bytes between two looks.
@@ -105,6 +111,17 @@ impl Proxy {
 
     fn client_due<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey) {
         let Some(mut client) = self.clients.take(key) else { return };
+        if client.stage != Stage::Exchange && client.out.in_flight > 0 {
+            // What it owes is that it takes its answers.
+            let now = self.now.mono;
+            let until = client.out.look(hands.driver.unsent(key), now).after(SEND);
+            if until <= now {
+                self.causes.add(Cause::SlowReader);
+                return self.drop_client(hands, client);
+            }
+            set(&mut self.wheel, &mut client.alarm, key, until);
+            return self.clients.put(client);
+        }
         match client.stage {
             Stage::Head if client.input.is_empty() => return self.drop_client(hands, client),
             Stage::Head => self.refuse_client(&mut client, Cause::SlowHead),
@@ -114,7 +131,8 @@ impl Proxy {
                 return self.drop_client(hands, client);
             }
             Stage::Exchange => {
-                if let Some(cause) = self.exchange_due(&mut client) {
+                if let Some(cause) = self.exchange_due(hands, &mut client) {
+                    self.blame(&client, cause);
                     if cause.status() == 0 || client.ended {
                         self.note_cause(&mut client, cause);
                         return self.drop_client(hands, client);
@@ -126,50 +144,66 @@ impl Proxy {
         self.clients.put(client);
     }
 
+    /// A server that was too slow has failed.
+    fn blame(&mut self, client: &Client, cause: Cause) {
+        let slow = matches!(cause, Cause::ResponseTimeout | Cause::RequestTimeout | Cause::Stalled);
+        let exchange = client.exchange.as_ref().filter(|_| slow);
+        if let Some(exchange) = exchange
+            && exchange.upstream.is_some()
+            && let Some(target) = exchange.endpoint
+        {
+            self.endpoint_failed(target);
+        }
+    }
+
     /// What is wrong with an exchange whose time has come; nothing, if it goes on.
-    fn exchange_due(&mut self, client: &mut Client) -> Option<Cause> {
+    fn exchange_due<D: Driver>(
+        &mut self,
+        hands: &Hands<'_, D>,
+        client: &mut Client,
+    ) -> Option<Cause> {
         let now = self.now.mono;
-        let paused = client.paused;
-        let stuck = client.out.pending() > 0;
+        let taken = client.out.look(hands.driver.unsent(client.key), now);
+        let full = client.out.in_flight > 0;
         let exchange = client.exchange.as_mut()?;
-        if client.ended {
+        if let Some(upstream) = exchange.upstream.and_then(|key| self.upstreams.get(key))
+            && upstream.out.in_flight > 0
+        {
+            let taken = upstream.out.look(hands.driver.unsent(upstream.key), now);
+            exchange.progress = exchange.progress.max(taken);
+        }
+        if client.ended && exchange.status == 0 {
             return Some(Cause::ClientGone);
         }
         if exchange.until <= now {
             return Some(Cause::RequestTimeout);
         }
-        if exchange.awaits_content() && !paused {
-            let came = exchange.request_bytes - exchange.request_bytes_then;
-            if came < BODY_FLOOR {
+        let late = match exchange.status {
+            0 => Cause::ResponseTimeout,
+            _ => Cause::Stalled,
+        };
+        if !full && exchange.backend_until <= now {
+            return Some(late);
+        }
+        if exchange.awaits_content() && !client.paused {
+            if exchange.request_bytes - exchange.request_bytes_then < BODY_FLOOR {
                 return Some(Cause::SlowBody);
             }
             exchange.request_bytes_then = exchange.request_bytes;
+        } else if full {
+            if taken.after(SEND) <= now {
+                return Some(Cause::SlowReader);
+            }
         } else if exchange.progress.after(exchange.patience) <= now {
-            return Some(match (exchange.status, stuck) {
-                (0, _) => Cause::ResponseTimeout,
-                (_, true) => Cause::SlowReader,
-                (_, false) => Cause::Stalled,
-            });
+            return Some(late);
         }
-        self.alarm_exchange(client);
+        arm_exchange(&mut self.wheel, client, now);
         None
     }
 
-    /// Sets the clock for an exchange: the request's own limit, the content's speed, or the
-    /// next part of the answer, whichever is first.
+    /// Sets the clock for an exchange.
     pub(super) fn alarm_exchange(&mut self, client: &mut Client) {
-        let now = self.now.mono;
-        let Some(exchange) = &client.exchange else { return };
-        let mut at = if !exchange.awaits_content() || client.paused {
-            exchange.progress.after(exchange.patience)
-        } else {
-            now.after(BODY_LOOK)
-        };
-        if client.ended {
-            at = at.min(now.after(super::clients::HALF_CLOSED));
-        }
-        at = at.min(exchange.until);
-        set(&mut self.wheel, &mut client.alarm, client.key, at);
+        arm_exchange(&mut self.wheel, client, self.now.mono);
     }
 
     fn upstream_due<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey) {
@@ -181,6 +215,28 @@ impl Proxy {
             Use::Busy | Use::Tunnel => {}
         }
     }
+}
+
+/// Sets the clock for an exchange: its own limits, the content's speed, the client's taking, or
+/// the next part of the answer, whichever is first.
+pub(super) fn arm_exchange(wheel: &mut Wheel<ConnKey>, client: &mut Client, now: Nanos) {
+    let full = client.out.in_flight > 0;
+    let Some(exchange) = &client.exchange else { return };
+    let mut at = if exchange.awaits_content() && !client.paused {
+        now.after(BODY_LOOK)
+    } else if full {
+        now.after(LOOK)
+    } else {
+        exchange.progress.after(exchange.patience)
+    };
+    if client.ended && exchange.status == 0 {
+        at = at.min(now.after(super::clients::HALF_CLOSED));
+    }
+    if !full {
+        at = at.min(exchange.backend_until);
+    }
+    at = at.min(exchange.until);
+    set(wheel, &mut client.alarm, client.key, at);
 }
 
 /// Moves a deadline, and sets a timer when the one there is would be too late.

@@ -5,9 +5,11 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
@@ -16,10 +18,11 @@ use rustix::net::{
 };
 use shards::time::Nanos;
 
+use super::payload::MAX_PIECES;
 use super::waker::EventFd;
 use super::{
     ConnKey, Driver, DriverKind, Event, Kept, ListenerId, Loan, Payload, RECEIVE_BUFFER_BYTES,
-    RECEIVE_BUFFERS, SEND_CHUNK_BYTES, Socket, Wait, Waker, clock,
+    RECEIVE_BUFFERS, SEND_CHUNK_BYTES, Socket, Wait, Waker, clock, make_room,
 };
 use crate::net;
 
@@ -27,6 +30,8 @@ use crate::net;
 const EVENTS_PER_TURN: usize = RECEIVE_BUFFERS as usize;
 /// Connections accepted per listener and turn.
 const ACCEPTS_PER_TURN: usize = 64;
+/// Buffers that have been kept and are to serve again.
+const MOST_AWAY: usize = RECEIVE_BUFFERS as usize;
 /// How long accepting rests after it failed for want of descriptors or memory.
 const ACCEPT_REST: Nanos = Nanos(50_000_000);
 
@@ -61,8 +66,10 @@ pub struct Epoll {
     listeners: Vec<OwnedFd>,
     accept_rests: Option<Nanos>,
     /// Receive buffers; the first `lent` of them are on loan.
-    buffers: Vec<Box<[u8]>>,
+    buffers: Vec<Rc<Box<[u8]>>>,
     lent: usize,
+    /// Buffers that were kept beyond their turn, the longest kept first; they serve again.
+    away: VecDeque<Rc<Box<[u8]>>>,
     starved: u64,
     /// Events made outside `turn`, delivered by the next one.
     pending: Vec<Event>,
@@ -87,6 +94,7 @@ impl Epoll {
             accept_rests: None,
             buffers: Vec::new(),
             lent: 0,
+            away: VecDeque::new(),
             starved: 0,
             pending: Vec::new(),
             waker,
@@ -142,11 +150,15 @@ impl Epoll {
                 send(&conn.fd, part, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
             }
             None => {
-                let mut pieces = Vec::new();
-                payload.each_piece(SEND_CHUNK_BYTES, |piece| pieces.push(IoSlice::new(piece)));
+                let mut pieces = [IoSlice::new(&[]); MAX_PIECES];
+                let mut n = 0;
+                payload.each_piece(SEND_CHUNK_BYTES, |piece| {
+                    pieces[n] = IoSlice::new(piece);
+                    n += 1;
+                });
                 let mut control = rustix::net::SendAncillaryBuffer::default();
                 let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-                rustix::net::sendmsg(&conn.fd, &pieces, &mut control, flags)
+                rustix::net::sendmsg(&conn.fd, &pieces[..n], &mut control, flags)
             }
         };
         match outcome {
@@ -154,7 +166,7 @@ impl Epoll {
             Err(Errno::AGAIN | Errno::INTR) => {}
             Err(errno) => {
                 conn.sending = None;
-                self.pending.push(Event::Failed(key, errno.into()));
+                self.pending.push(Event::Deaf(key, errno.into()));
                 self.watch(key);
                 return None;
             }
@@ -196,12 +208,16 @@ impl Epoll {
                 self.starved += 1;
                 return; // level-triggered: the next turn reports it again
             }
-            self.buffers.push(vec![0; RECEIVE_BUFFER_BYTES].into_boxed_slice());
+            self.buffers.push(fresh());
         }
         let id = self.lent;
+        if Rc::get_mut(&mut self.buffers[id]).is_none() {
+            self.put_away(id);
+        }
+        let Some(buffer) = Rc::get_mut(&mut self.buffers[id]) else { return };
         let slot = &self.slots[key.index as usize];
         let Some(conn) = slot.conn.as_ref().filter(|c| c.receiving) else { return };
-        match recv(&conn.fd, &mut self.buffers[id][..], RecvFlags::DONTWAIT) {
+        match recv(&conn.fd, &mut buffer[..], RecvFlags::DONTWAIT) {
             Ok((0, _)) => {
                 self.stop_receiving(key);
                 events.push(Event::Ended(key));
@@ -215,6 +231,16 @@ impl Epoll {
                 self.stop_receiving(key);
                 events.push(Event::Failed(key, errno.into()));
             }
+        }
+    }
+
+    /// Replaces a buffer that somebody has kept, by one that nobody has any more if there is.
+    fn put_away(&mut self, id: usize) {
+        let free = self.away.front().is_some_and(|first| Rc::strong_count(first) == 1);
+        let back = if free { self.away.pop_front() } else { None };
+        let kept = std::mem::replace(&mut self.buffers[id], back.unwrap_or_else(fresh));
+        if self.away.len() < MOST_AWAY {
+            self.away.push_back(kept);
         }
     }
 
@@ -238,6 +264,8 @@ impl Epoll {
     /// Takes a descriptor into the table and the poll set.
     fn admit(&mut self, fd: OwnedFd, connecting: bool) -> io::Result<ConnKey> {
         let index = self.free.pop().unwrap_or_else(|| {
+            let one_more = self.slots.len() + 1;
+            make_room(&mut self.slots, one_more);
             self.slots.push(Slot { generation: 0, conn: None });
             self.slots.len() as u32 - 1
         });
@@ -352,6 +380,12 @@ impl Driver for Epoll {
         }
     }
 
+    fn reset(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conn(key) {
+            net::reset(&conn.fd);
+        }
+    }
+
     fn close(&mut self, key: ConnKey) {
         if self.conn(key).is_some() {
             let slot = &mut self.slots[key.index as usize];
@@ -367,9 +401,7 @@ impl Driver for Epoll {
 
     fn keep(&mut self, loan: Loan) -> Option<Kept> {
         // Bounded by what connections may have pending: it is memory like any other.
-        let fresh = vec![0; RECEIVE_BUFFER_BYTES].into_boxed_slice();
-        let buffer = std::mem::replace(&mut self.buffers[usize::from(loan.id)], fresh);
-        Some(Kept::of_heap(buffer, loan.len as usize))
+        Some(Kept::of_heap(self.buffers[usize::from(loan.id)].clone(), loan.len as usize))
     }
 
     fn submit(&mut self) -> io::Result<()> {
@@ -429,6 +461,10 @@ impl Driver for Epoll {
     fn number(&self, key: ConnKey) -> Option<i32> {
         self.descriptor(key).map(|fd| fd.as_raw_fd())
     }
+}
+
+fn fresh() -> Rc<Box<[u8]>> {
+    Rc::new(vec![0; RECEIVE_BUFFER_BYTES].into_boxed_slice())
 }
 
 fn data_of(key: ConnKey) -> EventData {

@@ -30,8 +30,8 @@ impl Kept {
         Self { memory: Memory::Ring(share), range: 0..len }
     }
 
-    pub(super) fn of_heap(buffer: Box<[u8]>, len: usize) -> Self {
-        Self { memory: Memory::Heap(Rc::new(buffer)), range: 0..len }
+    pub(super) fn of_heap(buffer: Rc<Box<[u8]>>, len: usize) -> Self {
+        Self { memory: Memory::Heap(buffer), range: 0..len }
     }
 
     /// The bytes.

@@ -87,6 +87,9 @@ pub enum Event {
     Ended(ConnKey),
     /// The connection broke.
     Failed(ConnKey, io::Error),
+    /// The peer takes nothing any more, and what was in flight is lost. What it has sent itself
+    /// still comes, and its end after that.
+    Deaf(ConnKey, io::Error),
     /// A payload has left whole; its memory comes back for reuse.
     Sent(ConnKey, Payload),
     /// Another thread rang the [`Waker`].
@@ -162,7 +165,7 @@ pub trait Driver {
     }
 
     /// Sends a payload. Returns it when it left at once; otherwise a `Sent` follows, or a
-    /// `Failed`. Nothing else may be in flight for this connection.
+    /// `Deaf`. Nothing else may be in flight for this connection.
     fn send(&mut self, conn: ConnKey, payload: Payload) -> Option<Payload>;
 
     /// Bytes of the payload in flight that have not left yet.
@@ -170,6 +173,10 @@ pub trait Driver {
 
     /// Tells the peer that no more will be sent; receiving goes on.
     fn finish(&mut self, conn: ConnKey);
+
+    /// Tells the peer that the connection is broken (RFC 9293 section 3.10.5): what has been sent
+    /// is not whole. To be closed after it.
+    fn reset(&mut self, conn: ConnKey);
 
     /// Closes, dropping what is in flight. The key is dead from now on; no event names it
     /// that was not made before.
@@ -225,5 +232,13 @@ pub trait Driver {
     /// Processor time of the thread that the driver is on.
     fn cpu_time(&self) -> Nanos {
         clock::of_this_thread()
+    }
+}
+
+/// Makes room in a table of connections for `len` of them. It grows by an eighth: doubling would
+/// leave up to half of it empty, which is much where each connection has little.
+pub(crate) fn make_room<T>(table: &mut Vec<T>, len: usize) {
+    if table.capacity() < len {
+        table.reserve_exact((len - table.len()).max(table.len() / 8).max(64));
     }
 }

@@ -10,7 +10,7 @@ use shards::store::Blob;
 use super::Kept;
 
 /// Most pieces of one vectored send.
-const MAX_PIECES: usize = 16;
+pub(super) const MAX_PIECES: usize = 16;
 
 /// A reply (or many) on its way to one peer.
 #[derive(Debug, Default)]

@@ -91,7 +91,11 @@ static RULE: Shape = Shape::Object(&[
 
 static TIMEOUTS: &[Field] = &[
     may("request", Shape::Text(&DURATION), "From the request's head to the end of the answer."),
-    may("backendRequest", Shape::Text(&DURATION), "For one try at a backend."),
+    may(
+        "backendRequest",
+        Shape::Text(&DURATION),
+        "For one try at a backend, from its beginning to the end of the answer; not while the client holds it back.",
+    ),
 ];
 
 pub(super) static KIND: Kind = Kind {

@@ -106,7 +106,7 @@ impl SimDriver {
         let link = &mut net.links[conn.link];
         if link.cut || link.down.end != End::Open {
             conn.sending = None;
-            net.ports[me].pending.push(Event::Failed(key, Errno::PIPE.into()));
+            net.ports[me].pending.push(Event::Deaf(key, Errno::PIPE.into()));
             return None;
         }
         let fits = payload.left().min(SEND_CHUNK_BYTES);
@@ -233,6 +233,13 @@ impl Driver for SimDriver {
         }
     }
 
+    fn reset(&mut self, key: ConnKey) {
+        let mut net = self.net.borrow_mut();
+        if let Some(link) = net.slot(self.me, key).map(|conn| conn.link) {
+            net.links[link].break_off();
+        }
+    }
+
     fn close(&mut self, key: ConnKey) {
         let mut net = self.net.borrow_mut();
         let Some(link) = net.slot(self.me, key).map(|conn| conn.link) else { return };
@@ -254,7 +261,7 @@ impl Driver for SimDriver {
             return None; // as when many are kept
         }
         let bytes = self.bytes(loan).to_vec().into_boxed_slice();
-        Some(Kept::of_heap(bytes, loan.len as usize))
+        Some(Kept::of_heap(Rc::new(bytes), loan.len as usize))
     }
 
     fn submit(&mut self) -> io::Result<()> {

@@ -156,7 +156,7 @@ impl Link {
     }
 
     /// The server resets: what has not arrived at the client is lost.
-    fn break_off(&mut self) {
+    pub(super) fn break_off(&mut self) {
         self.broken = true;
         self.down.lose_wire();
     }

@@ -127,6 +127,7 @@ fn events(driver: &mut dyn Driver, peer: &mut dyn Peer) -> String {
                 Event::Received(_, loan) => received.extend_from_slice(driver.bytes(loan)),
                 Event::Ended(_) => seen.push("ended".to_owned()),
                 Event::Failed(..) => seen.push("failed".to_owned()),
+                Event::Deaf(..) => seen.push("deaf".to_owned()),
                 Event::Sent(..) => seen.push("sent".to_owned()),
                 Event::Woken => seen.push("woken".to_owned()),
                 Event::Connected(_) => seen.push("connected".to_owned()),
@@ -218,6 +219,18 @@ fn play_close_over_unread(
     vec![seen, peer.read(10)]
 }
 
+/// The server breaks off what it has begun to say.
+fn play_reset(driver: &mut dyn Driver, key: ConnKey, peer: &mut dyn Peer) -> Vec<String> {
+    let at_once = match driver.send(key, Payload::new(b"part".to_vec(), Vec::new())) {
+        Some(_) => "sent",
+        None => "",
+    };
+    let seen = at_once.to_owned() + &events(driver, peer);
+    driver.reset(key);
+    driver.close(key);
+    vec![seen, events(driver, peer), peer.read(10)]
+}
+
 type Script = fn(&mut dyn Driver, ConnKey, &mut dyn Peer) -> Vec<String>;
 
 fn on_kernel(mut driver: impl Driver, script: Script) -> Vec<String> {
@@ -249,7 +262,7 @@ fn on_sim(rules: Rules, seed: u64, script: Script) -> Vec<String> {
 
 #[test]
 fn the_same_script_brings_the_same_events() {
-    let scripts: [Script; 3] = [play, play_breaks, play_close_over_unread];
+    let scripts: [Script; 4] = [play, play_breaks, play_close_over_unread, play_reset];
     for script in scripts {
         let expect = on_kernel(Epoll::new().unwrap(), script);
         assert_eq!(on_kernel(Uring::new().unwrap(), script), expect, "uring");

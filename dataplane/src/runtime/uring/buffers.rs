@@ -137,6 +137,8 @@ pub(super) struct BufferRing {
     count: u16,
     size: usize,
     tail: u16,
+    /// Buffers that are on loan.
+    lent: Box<[bool]>,
 }
 
 impl BufferRing {
@@ -172,7 +174,8 @@ impl BufferRing {
                 0,
             )?;
         }
-        let mut ring = Self { descriptors, storage, count, size, tail: 0 };
+        let lent = (0..count).map(|_| false).collect();
+        let mut ring = Self { descriptors, storage, count, size, tail: 0, lent };
         for id in first..first + count {
             ring.give(id);
         }
@@ -180,11 +183,16 @@ impl BufferRing {
         Ok(ring)
     }
 
+    /// A completion has handed a buffer to us.
+    pub(super) fn lend(&mut self, id: u16) {
+        self.lent[self.storage.place(id)] = true;
+    }
+
     /// A share of a buffer that is on loan; none when too many are kept.
     pub(super) fn keep(&mut self, id: u16) -> Option<RingShare> {
         let storage = &self.storage;
         let shares = &storage.shares[storage.place(id)];
-        debug_assert_eq!(shares.get(), 0, "a loan is kept once");
+        assert!(self.lent[storage.place(id)] && shares.get() == 0, "a loan is kept once");
         if storage.kept.get() >= storage.most_kept {
             return None;
         }
@@ -195,6 +203,7 @@ impl BufferRing {
 
     /// A loan is over: the kernel gets the buffer, unless somebody has a share of it.
     pub(super) fn give_unless_kept(&mut self, id: u16) {
+        self.lent[self.storage.place(id)] = false;
         let kept = self.storage.shares[self.storage.place(id)].get() > 0
             || self.storage.free.borrow().contains(&id);
         if !kept {

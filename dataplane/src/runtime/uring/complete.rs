@@ -97,7 +97,10 @@ impl Uring {
     fn received(&mut self, key: ConnKey, cqe: &cqueue::Entry, events: &mut Vec<Event>) {
         let more = cqueue::more(cqe.flags());
         let loan = cqueue::buffer_select(cqe.flags());
-        self.loans.extend(loan);
+        if let Some(id) = loan {
+            self.ring_of(id).lend(id);
+            self.loans.push(id);
+        }
         if !more {
             self.in_flight -= 1;
         }

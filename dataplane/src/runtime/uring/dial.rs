@@ -50,9 +50,12 @@ impl Uring {
     pub(super) fn dial(&mut self, to: SocketAddr) -> io::Result<ConnKey> {
         let fd = net::dialling_socket(to, true)?;
         let number = types::Fd(fd.as_raw_fd());
-        let address = Box::new(Address::of(to));
-        let (raw, len) = address.raw(); // the box stays where it is
-        let key = self.admit(fd, Some(address));
+        let key = self.admit(fd, Some(Box::new(Address::of(to))));
+        // Named where it stays until the completion.
+        let address = self.conn(key).and_then(|conn| conn.dialled.as_ref());
+        let Some((raw, len)) = address.map(|address| address.raw()) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
         self.in_flight += 1;
         self.push(opcode::Connect::new(number, raw, len).build(), Op::Connect, key);
         Ok(key)

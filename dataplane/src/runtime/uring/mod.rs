@@ -33,6 +33,7 @@ use super::{
     ConnKey, Driver, DriverKind, Event, Kept, ListenerId, Loan, PIECE_BYTES, PIECES, Payload,
     RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, Socket, Wait, Waker, clock,
 };
+use crate::net;
 use bells::Bells;
 use buffers::BufferRing;
 pub(super) use buffers::RingShare;
@@ -275,6 +276,12 @@ impl Driver for Uring {
         if let Some(conn) = self.conn(key) {
             // The peer may be gone already, which the receive reports.
             let _ = shutdown(&conn.fd, Shutdown::Write);
+        }
+    }
+
+    fn reset(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conn(key) {
+            net::reset(&conn.fd);
         }
     }
 

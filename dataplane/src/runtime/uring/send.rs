@@ -74,7 +74,7 @@ impl Uring {
                 if closing {
                     self.settle(key);
                 } else {
-                    events.push(Event::Failed(key, errno.into()));
+                    events.push(Event::Deaf(key, errno.into()));
                 }
                 return;
             }

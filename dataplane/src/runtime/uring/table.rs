@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::send::Message;
 use super::{GENERATIONS, Uring, dial};
-use crate::runtime::{ConnKey, Payload};
+use crate::runtime::{ConnKey, Payload, make_room};
 
 /// Where a connection's multishot receive stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,8 @@ impl Uring {
     /// Takes a descriptor into the table.
     pub(super) fn admit(&mut self, fd: OwnedFd, dialled: Option<Box<dial::Address>>) -> ConnKey {
         let index = self.free.pop().unwrap_or_else(|| {
+            let one_more = self.slots.len() + 1;
+            make_room(&mut self.slots, one_more);
             self.slots.push(Slot { generation: 0, conn: None });
             self.slots.len() as u32 - 1
         });
