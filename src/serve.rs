@@ -104,7 +104,15 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     let config_stats: Arc<ConfigStats> = Arc::default();
     config_stats.generation.store(1, Ordering::Relaxed);
     let config = config_stats.clone();
-    let view = NodeView { node: node.clone(), wakers: wakers.clone(), driver, mesh, config };
+    let desk = access_log.as_ref().map(AccessLog::desk);
+    let view = NodeView {
+        node: node.clone(),
+        wakers: wakers.clone(),
+        driver,
+        mesh,
+        config,
+        access_log: desk.clone(),
+    };
     admin::spawn(admin, Arc::new(view)).map_err(|e| format!("cannot serve the admin port: {e}"))?;
     let reload = Reload {
         options,
@@ -113,7 +121,7 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
         settings: published,
         ports,
         keyspace: loaded.keyspace,
-        access_log: access_log.as_ref().map(AccessLog::desk),
+        access_log: desk,
         stats: config_stats,
         wakers: wakers.clone(),
     };

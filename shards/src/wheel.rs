@@ -127,9 +127,13 @@ impl<T> Wheel<T> {
         if ahead == 0 {
             return None;
         }
-        let steps = u64::from(ahead.trailing_zeros());
-        // The hand's own slot holds what is due now (level 0) or a full turn ahead.
-        let steps = if steps == 0 && level > 0 { SLOTS as u64 } else { steps };
+        // The hand's own slot holds what is due now (level 0) or a full turn ahead: all others
+        // come before that.
+        let steps = match (level, ahead & !1) {
+            (0, _) => u64::from(ahead.trailing_zeros()),
+            (_, 0) => SLOTS as u64,
+            (_, others) => u64::from(others.trailing_zeros()),
+        };
         Some(((self.now >> shift) + steps) << shift)
     }
 
@@ -230,12 +234,12 @@ mod tests {
         #[test]
         fn behaves_like_a_sorted_list(
             start in prop_oneof![Just(0u64), 0..10_000u64, Just(u64::from(u32::MAX) * 64 - 3)],
-            steps in prop::collection::vec((0..4u8, 0..40u32, any::<u32>()), 1..120),
+            steps in prop::collection::vec((0..4u8, 0..52u32, any::<u64>()), 1..120),
         ) {
             let mut wheel = Wheel::new(start);
             let (mut now, mut model, mut ids) = (start, Vec::new(), Vec::new());
             for (n, (kind, shift, noise)) in steps.into_iter().enumerate() {
-                let span = u64::from(noise) & ((1 << shift) - 1);
+                let span = noise & ((1 << shift) - 1);
                 match kind {
                     0 | 1 => {
                         ids.push((wheel.insert(now + span, n), n));
@@ -294,5 +298,18 @@ mod tests {
             assert!(!fired || next == 1_000_000);
         }
         assert!(visits <= LEVELS);
+    }
+
+    /// A timer for ever is a full turn of the last level away, in the slot of the hand itself.
+    #[test]
+    fn a_timer_for_ever_hides_no_other() {
+        let slot = 1 << (LEVEL_BITS * (LEVELS as u32 - 1));
+        let mut wheel = Wheel::new(5);
+        wheel.insert(u64::MAX / 4, "ever");
+        wheel.insert(slot + 1, "soon");
+        assert_eq!(wheel.next_deadline(), Some(slot));
+        let mut fired = Vec::new();
+        wheel.expire(2 * slot, usize::MAX, |what| fired.push(what));
+        assert_eq!(fired, ["soon"]);
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Asked<'a> {
     pub(super) date: &'a [u8],
 }
 
-/// Writes an answer; `scratch` is empty before and after. Says how long its content is.
+/// Writes an answer; `scratch` is for its content and empty after. Says how long that is.
 pub(super) fn write(
     out: &mut Vec<u8>,
     scratch: &mut Vec<u8>,
@@ -35,6 +35,7 @@ pub(super) fn write(
     asked: &Asked<'_>,
 ) -> u64 {
     let status = cause.status();
+    scratch.clear();
     content(scratch, cause, asked.id);
     put(out, b"HTTP/1.1 ");
     decimal(out, status.into());

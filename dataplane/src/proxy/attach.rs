@@ -164,7 +164,9 @@ impl Proxy {
     }
 
     /// A connection died before a byte of the answer came. What is idempotent and was kept
-    /// whole is sent once more, over a fresh connection; whether that went well.
+    /// whole is sent once more, over a fresh connection, to another endpoint if there is one: the
+    /// whole server may have died. What was the first on its connection goes to another one or
+    /// nowhere. Says whether that went well.
     pub(super) fn send_again<D: Driver>(
         &mut self,
         hands: &mut Hands<'_, D>,
@@ -176,7 +178,11 @@ impl Proxy {
             return false;
         }
         exchange.resent = true;
-        let target = upstream.target;
+        let target = match self.choose_again(upstream.target) {
+            Some(other) => other,
+            None if upstream.reused => upstream.target,
+            None => return false,
+        };
         let key = match self.dial(hands, client.key, target) {
             Ok(key) => {
                 self.note_attached(client, target, key);

@@ -192,12 +192,17 @@ impl Proxy {
         let port = port.ok_or(Cause::NotConfigured)?;
         let request = route::Request {
             host: head.host.of(bytes),
-            path,
+            // OPTIONS for the whole server (RFC 9112 section 3.2.4) goes where all of it goes.
+            path: if path == b"*" { b"/" } else { path },
             query: head.target.query.map_or(b"", |query| query.of(bytes)),
             method: head.name.of(bytes),
         };
         let fields = Received { bytes, fields: &self.fields };
-        let rule = route::find(&served.config, port, &request, &fields).map_err(no_route)?;
+        let rule = match route::find(&served.config, port, &request, &fields) {
+            Ok(rule) => rule,
+            Err(_) if served.config.rules() == 0 => return Err(Cause::NotConfigured),
+            Err(why) => return Err(no_route(why)),
+        };
         if let Some(said) = said {
             self.note_said(client, rule, said)?;
         }

@@ -7,7 +7,7 @@ use crate::runtime::{Kept, Payload};
 /// Buffers kept: as many as connections are likely to have something in flight at a time, and
 /// bytes of all of them.
 const KEPT: usize = 4096;
-const KEPT_BYTES: usize = 16 << 20;
+const KEPT_BYTES: usize = 4 << 20;
 /// Larger ones are given back to the allocator: a connection's credit and a receive buffer.
 const LARGEST: usize = super::CREDIT + crate::runtime::RECEIVE_BUFFER_BYTES;
 /// Room of a new one.

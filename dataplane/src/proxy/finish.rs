@@ -23,8 +23,10 @@ impl Proxy {
             _ => 1, // nobody knows, and it is counted as it comes
         };
         let unread = rest > DISCARDED || exchange.head.expects_continue && rest > 0;
-        let malformed = matches!(cause, Cause::Malformed(_));
-        exchange.close |= unread || malformed || last || self.draining;
+        // After these nobody can tell where a next request begins: it was cut short, or is what
+        // a client sends through the tunnel that it believes to have (RFC 9931).
+        let lost = matches!(cause, Cause::Malformed(_) | Cause::SlowBody | Cause::NoConnect);
+        exchange.close |= unread || lost || last || self.draining;
         (exchange.status, exchange.cause) = (cause.status(), Some(cause));
         self.buffers.put(&mut exchange.held); // no other answer may follow
         let id = *exchange.id.text();

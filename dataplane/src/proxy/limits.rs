@@ -102,12 +102,16 @@ impl Proxy {
             exchange.limits += 1;
             if home != buckets.me {
                 exchange.asked = self.questions.ask(client.key, home, at, &self.scratch, limit);
+                self.scratch.clear();
                 exchange.generation = served.config.generation();
                 return Ok(Limits::Asked);
             }
-            let name = Name::new(&self.scratch, at).ok_or(Cause::NoBucket)?;
             let cost = Tokens(limit.cost());
-            let decision = buckets.limiter.hit(name, &rate, cost, self.now.mono);
+            let now = self.now.mono;
+            let decision = Name::new(&self.scratch, at)
+                .map(|name| buckets.limiter.hit(name, &rate, cost, now));
+            self.scratch.clear();
+            let decision = decision.ok_or(Cause::NoBucket)?;
             let retry_after = match decision.verdict {
                 Verdict::NoRoom => return Err(Cause::NoBucket),
                 Verdict::Refuse { retry_after } => Some(ceil_seconds(retry_after)),

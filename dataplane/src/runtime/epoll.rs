@@ -46,10 +46,12 @@ struct Conn {
     /// Whether the kernel is still at connecting it.
     connecting: bool,
     receiving: bool,
+    /// Whether the peer will send no more.
+    ended: bool,
     sending: Option<Payload>,
-    /// What the poll set is told to watch; not in the set while empty, since a hang-up
-    /// would be reported for ever otherwise.
-    watched: EventFlags,
+    /// What the poll set is told to watch, besides errors and hang-ups; `None` while it is not
+    /// in the set, since those would be reported for ever.
+    watched: Option<EventFlags>,
 }
 
 struct Slot {
@@ -124,15 +126,13 @@ impl Epoll {
         if conn.connecting {
             wanted = EventFlags::OUT;
         }
-        if wanted == conn.watched {
-            return;
-        }
-        let outcome = if wanted.is_empty() {
-            epoll::delete(&self.set, &conn.fd)
-        } else if conn.watched.is_empty() {
-            epoll::add(&self.set, &conn.fd, data_of(key), wanted)
-        } else {
-            epoll::modify(&self.set, &conn.fd, data_of(key), wanted)
+        // A connection that is paused is watched for a reset.
+        let wanted = (!conn.ended || !wanted.is_empty()).then_some(wanted);
+        let outcome = match (conn.watched, wanted) {
+            (before, after) if before == after => return,
+            (_, None) => epoll::delete(&self.set, &conn.fd),
+            (None, Some(wanted)) => epoll::add(&self.set, &conn.fd, data_of(key), wanted),
+            (Some(_), Some(wanted)) => epoll::modify(&self.set, &conn.fd, data_of(key), wanted),
         };
         conn.watched = wanted;
         if let Err(errno) = outcome {
@@ -219,7 +219,7 @@ impl Epoll {
         let Some(conn) = slot.conn.as_ref().filter(|c| c.receiving) else { return };
         match recv(&conn.fd, &mut buffer[..], RecvFlags::DONTWAIT) {
             Ok((0, _)) => {
-                self.stop_receiving(key);
+                self.over(key);
                 events.push(Event::Ended(key));
             }
             Ok((n, _)) => {
@@ -228,7 +228,7 @@ impl Epoll {
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
             Err(errno) => {
-                self.stop_receiving(key);
+                self.over(key);
                 events.push(Event::Failed(key, errno.into()));
             }
         }
@@ -253,7 +253,7 @@ impl Epoll {
                 events.push(Event::Connected(key));
             }
             Err(errno) => {
-                conn.receiving = false;
+                (conn.receiving, conn.ended) = (false, true);
                 conn.connecting = false;
                 events.push(Event::Failed(key, errno.into()));
             }
@@ -276,15 +276,35 @@ impl Epoll {
             self.free.push(index);
             return Err(errno.into());
         }
-        slot.conn = Some(Conn { fd, connecting, receiving: true, sending: None, watched });
+        slot.conn = Some(Conn {
+            fd,
+            connecting,
+            receiving: true,
+            ended: false,
+            sending: None,
+            watched: Some(watched),
+        });
         Ok(key)
     }
 
-    fn stop_receiving(&mut self, key: ConnKey) {
+    /// The peer will send no more.
+    fn over(&mut self, key: ConnKey) {
         if let Some(conn) = self.conn(key) {
-            conn.receiving = false;
+            (conn.receiving, conn.ended) = (false, true);
             self.watch(key);
         }
+    }
+
+    /// An error or a hang-up of a connection that is paused and sends nothing: it would be
+    /// reported for ever.
+    fn broken(&mut self, key: ConnKey, flags: EventFlags, events: &mut Vec<Event>) {
+        let Some(conn) = self.conn(key) else { return };
+        conn.ended = true;
+        if flags.contains(EventFlags::ERR) {
+            let error = sockopt::socket_error(&conn.fd).and_then(|outcome| outcome).err();
+            events.push(Event::Failed(key, error.unwrap_or(Errno::CONNRESET).into()));
+        }
+        self.watch(key);
     }
 
     fn handle(&mut self, data: u64, flags: EventFlags, events: &mut Vec<Event>) {
@@ -299,6 +319,9 @@ impl Epoll {
                 let Some(conn) = self.conn(key) else { return };
                 if conn.connecting {
                     return self.connected(key, events);
+                }
+                if conn.watched == Some(EventFlags::empty()) {
+                    return self.broken(key, flags, events);
                 }
                 // An error or a hang-up shows itself in the receive or send that follows.
                 if flags.contains(EventFlags::OUT)
@@ -345,12 +368,15 @@ impl Driver for Epoll {
     }
 
     fn pause(&mut self, key: ConnKey) {
-        self.stop_receiving(key);
+        if let Some(conn) = self.conn(key) {
+            conn.receiving = false;
+            self.watch(key);
+        }
     }
 
     fn resume(&mut self, key: ConnKey) {
         if let Some(conn) = self.conn(key) {
-            conn.receiving = true;
+            (conn.receiving, conn.ended) = (true, false);
             self.watch(key);
         }
     }

@@ -150,7 +150,8 @@ pub trait Driver {
     /// cannot.
     fn connect(&mut self, to: SocketAddr) -> io::Result<ConnKey>;
 
-    /// Stops receiving. What has been received already still arrives as events.
+    /// Stops receiving. What has been received already still arrives as events, and so does a
+    /// reset by the peer; its end in order does not.
     fn pause(&mut self, conn: ConnKey);
 
     /// Starts receiving again.

@@ -46,7 +46,17 @@ impl SimDriver {
         let net = &mut *net;
         let rules = net.rules;
         let Some(conn) = net.slot_mut(self.me, key) else { return };
+        if conn.receive == Receive::Over {
+            return;
+        }
         if conn.receive == Receive::Off {
+            let link = conn.link;
+            if net.links[link].cut {
+                events.push(Event::Failed(key, Errno::CONNRESET.into()));
+                if let Some(conn) = net.slot_mut(self.me, key) {
+                    conn.receive = Receive::Over;
+                }
+            }
             return;
         }
         let (number, stopping) = (conn.link, conn.receive == Receive::Stopping);
@@ -68,7 +78,7 @@ impl SimDriver {
                 net.counts.late_reads += u64::from(stopping);
                 events.push(event);
                 if let Some(conn) = net.slot_mut(self.me, key) {
-                    conn.receive = Receive::Off;
+                    conn.receive = Receive::Over;
                 }
                 return;
             }
@@ -190,7 +200,7 @@ impl Driver for SimDriver {
         let key = self.open(Socket::Simulated(socket))?;
         if let Some(conn) = self.net.borrow_mut().slot_mut(self.me, key) {
             debug_assert_eq!(conn.link, link);
-            conn.receive = Receive::Off;
+            conn.receive = Receive::Over; // until it is answered
         }
         Ok(key)
     }

@@ -91,6 +91,8 @@ pub(super) enum Receive {
     /// Told to stop; the next turn may still bring something.
     Stopping,
     Off,
+    /// The end or a reset has been said.
+    Over,
 }
 
 pub(super) struct Conn {
@@ -255,7 +257,11 @@ impl Net {
             || !port.deaf && !port.backlog.is_empty()
             || port.slots.iter().filter_map(|slot| slot.conn.as_ref()).any(|conn| {
                 let link = &self.links[conn.link];
-                let reads = conn.receive != Receive::Off && link.is_readable();
+                let reads = match conn.receive {
+                    Receive::On | Receive::Stopping => link.is_readable(),
+                    Receive::Off => link.cut,
+                    Receive::Over => false,
+                };
                 let sends = link.cut || link.down.room(self.rules.window) > 0;
                 reads || conn.sending.is_some() && sends
             })

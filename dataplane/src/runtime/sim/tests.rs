@@ -231,6 +231,26 @@ fn play_reset(driver: &mut dyn Driver, key: ConnKey, peer: &mut dyn Peer) -> Vec
     vec![seen, events(driver, peer), peer.read(10)]
 }
 
+/// A reset is heard of while the connection is paused, and what came before it is not.
+fn play_reset_while_paused(
+    driver: &mut dyn Driver,
+    key: ConnKey,
+    peer: &mut dyn Peer,
+) -> Vec<String> {
+    driver.pause(key);
+    events(driver, peer);
+    peer.write(b"unread");
+    let before = events(driver, peer);
+    driver.resume(key);
+    let resumed = events(driver, peer);
+    driver.pause(key);
+    events(driver, peer);
+    peer.reset();
+    let seen = events(driver, peer);
+    driver.close(key);
+    vec![before, resumed, seen, events(driver, peer)]
+}
+
 type Script = fn(&mut dyn Driver, ConnKey, &mut dyn Peer) -> Vec<String>;
 
 fn on_kernel(mut driver: impl Driver, script: Script) -> Vec<String> {
@@ -262,7 +282,8 @@ fn on_sim(rules: Rules, seed: u64, script: Script) -> Vec<String> {
 
 #[test]
 fn the_same_script_brings_the_same_events() {
-    let scripts: [Script; 4] = [play, play_breaks, play_close_over_unread, play_reset];
+    let scripts: [Script; 5] =
+        [play, play_breaks, play_close_over_unread, play_reset, play_reset_while_paused];
     for script in scripts {
         let expect = on_kernel(Epoll::new().unwrap(), script);
         assert_eq!(on_kernel(Uring::new().unwrap(), script), expect, "uring");

@@ -7,6 +7,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 
 use io_uring::cqueue;
 use rustix::io::Errno;
+use rustix::net::sockopt;
 
 use super::table::Receive;
 use super::{ACCEPT_REST, GENERATIONS, Uring};
@@ -26,6 +27,8 @@ pub(super) enum Op {
     /// A message from another ring.
     Rung,
     Connect,
+    /// Watching for a reset.
+    Watch,
 }
 
 impl Op {
@@ -42,7 +45,8 @@ impl Op {
             4 => Self::Wake,
             5 => Self::Ring,
             6 => Self::Rung,
-            _ => Self::Connect,
+            7 => Self::Connect,
+            _ => Self::Watch,
         };
         let generation = (token >> 32) as u32 & (GENERATIONS - 1);
         (op, ConnKey { index: token as u32, generation })
@@ -69,6 +73,7 @@ impl Uring {
             Op::Ring => self.bells.refused(key.index), // success is not reported
             Op::Rung => events.push(Event::Woken),
             Op::Connect => self.connected(key, cqe.result(), events),
+            Op::Watch => self.watched(key, cqe.result(), events),
         }
     }
 
@@ -91,6 +96,22 @@ impl Uring {
             } else if let Some(listener) = &mut self.listeners[index] {
                 listener.armed = false;
             }
+        }
+    }
+
+    /// A connection that has been paused is broken, or closed by both sides.
+    fn watched(&mut self, key: ConnKey, result: i32, events: &mut Vec<Event>) {
+        self.in_flight -= 1;
+        let Some(conn) = self.conn(key) else { return };
+        conn.watched = false;
+        if conn.closing {
+            return self.settle(key);
+        }
+        // One that receives hears of it by that.
+        let broken = result > 0 && result & i32::from(libc::POLLERR) != 0;
+        if broken && conn.receive != Receive::Armed {
+            let error = sockopt::socket_error(&conn.fd).and_then(|outcome| outcome).err();
+            events.push(Event::Failed(key, error.unwrap_or(Errno::CONNRESET).into()));
         }
     }
 

@@ -126,6 +126,17 @@ impl Uring {
         }
     }
 
+    /// Watches for a reset, which goes on when the connection receives again.
+    fn watch(&mut self, key: ConnKey) {
+        let Some(conn) = self.conn(key).filter(|conn| !conn.watched && !conn.closing) else {
+            return;
+        };
+        conn.watched = true;
+        let fd = types::Fd(conn.fd.as_raw_fd());
+        self.in_flight += 1;
+        self.push(opcode::PollAdd::new(fd, libc::POLLERR as u32).build(), Op::Watch, key);
+    }
+
     fn arm_accept(&mut self, index: usize) {
         if let Some(Some(listener)) = self.listeners.get_mut(index) {
             listener.armed = true;
@@ -230,6 +241,7 @@ impl Driver for Uring {
             let entry = opcode::AsyncCancel::new(Op::Receive.token(key)).build();
             self.push(entry, Op::Cancel, key);
         }
+        self.watch(key);
     }
 
     fn resume(&mut self, key: ConnKey) {
@@ -296,6 +308,10 @@ impl Driver for Uring {
         } else if conn.receive != Receive::Quiet || conn.sending.is_some() {
             // Ends both requests; an error means that the peer has ended them already.
             let _ = shutdown(&conn.fd, Shutdown::Both);
+        } else if conn.watched {
+            // Closing over what is unread is to reset, so that nothing may be said before.
+            let entry = opcode::AsyncCancel::new(Op::Watch.token(key)).build();
+            self.push(entry, Op::Cancel, key);
         }
         self.settle(key);
     }

@@ -29,6 +29,8 @@ pub(super) struct Conn {
     pub(super) message: Option<Box<Message>>,
     /// Where it is being connected to, until it is.
     pub(super) dialled: Option<Box<dial::Address>>,
+    /// Whether a reset is watched for, which is done while it is paused.
+    pub(super) watched: bool,
     pub(super) closing: bool,
 }
 
@@ -66,6 +68,7 @@ impl Uring {
             sending: None,
             message: None,
             dialled,
+            watched: false,
             closing: false,
         });
         ConnKey { index, generation: slot.generation }
@@ -74,7 +77,7 @@ impl Uring {
     /// Lets go of a closing connection once the kernel holds no request of it.
     pub(super) fn settle(&mut self, key: ConnKey) {
         let Some(conn) = self.conn(key) else { return };
-        let quiet = conn.receive == Receive::Quiet && conn.sending.is_none();
+        let quiet = conn.receive == Receive::Quiet && conn.sending.is_none() && !conn.watched;
         if conn.closing && quiet && conn.dialled.is_none() {
             let slot = &mut self.slots[key.index as usize];
             slot.conn = None;
