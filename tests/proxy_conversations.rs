@@ -72,7 +72,10 @@ macro_rules! files {
     };
 }
 
-files!(keep_alive);
+files!(
+    answers, bodiless, chunked, client_gone, forwarded, framing, hops, interim, keep_alive, lengths,
+    limits, old, retry, routing, targets, timeouts, upgrade, upstream_faults,
+);
 
 #[test]
 fn every_file_is_played_and_every_case_has_a_title_of_its_own() {

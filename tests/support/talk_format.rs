@@ -25,6 +25,7 @@
 //! c: closes                  or half-closes, resets, connects; a1: accepts
 //! c: sees end                or close (end or reset), reset, nothing
 //! c: stalls                  reads nothing until `c: reads`
+//! a1: is held back           what it sends is not taken any more
 //! a: stops                   calls of server a are refused; or listens, is silent
 //! pass 75s                   time; also ms
 //! error truncated +1         causes that no answer of ours in the case names
@@ -52,6 +53,7 @@ pub enum Deed {
     SeesReset,
     SeesClose,
     SeesNothing,
+    HeldBack,
 }
 
 /// What becomes of calls of a server.
@@ -292,6 +294,7 @@ fn deed(what: &str) -> Option<Deed> {
         "sees reset" => Deed::SeesReset,
         "sees close" => Deed::SeesClose,
         "sees nothing" => Deed::SeesNothing,
+        "is held back" => Deed::HeldBack,
         _ => return None,
     })
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns what a step means and what must hold at the end; knows neither sockets nor simulators.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::format::{Calls, Case, Deed, Step};
 use super::matching::{Found, Names, compare, shown};
@@ -26,6 +26,8 @@ pub trait Wires {
     fn calls(&mut self, server: char, calls: Calls);
     /// Sends; what the proxy does not take now goes on as time passes.
     fn send(&mut self, conn: Conn, bytes: &[u8]);
+    /// Bytes that the proxy has not taken.
+    fn unsent(&mut self, conn: Conn) -> usize;
     /// Half-closes, closes or resets, or stalls or reads.
     fn act(&mut self, conn: Conn, deed: Deed);
     /// What has come and was not expected yet.
@@ -62,6 +64,8 @@ struct Player<'a, W> {
     sent: usize,
     names: Names,
     conns: BTreeMap<String, Conn>,
+    /// Connections whose end the case has spoken of.
+    over: BTreeSet<Conn>,
     /// Errors that answers and steps have told of so far.
     errors: BTreeMap<String, u64>,
 }
@@ -82,6 +86,7 @@ pub fn play<W: Wires>(case: &Case, wires: &mut W, delivery: Delivery) -> Result<
         sent: 0,
         names: Names::default(),
         conns: BTreeMap::new(),
+        over: BTreeSet::new(),
         errors: case.causes.clone(),
     };
     let result = player.run(&before).and_then(|()| player.end(&errors_before));
@@ -201,14 +206,19 @@ impl<W: Wires> Player<'_, W> {
                 let got = shown(inbox);
                 return if quiet { Ok(()) } else { Err(format!("{who} ({state:?}) got {got}")) };
             }
+            Deed::HeldBack => return self.held_back(who, conn),
             Deed::SeesEnd => &[State::Ended],
             Deed::SeesReset => &[State::Reset],
             Deed::SeesClose => &[State::Ended, State::Reset],
             _ => {
+                if matches!(deed, Deed::Closes | Deed::Resets) {
+                    self.over.insert(conn);
+                }
                 self.wires.act(conn, deed);
                 return Ok(());
             }
         };
+        self.over.insert(conn);
         self.wires.begin_to_wait();
         loop {
             let (inbox, state) = self.wires.inbox(conn);
@@ -222,6 +232,18 @@ impl<W: Wires> Player<'_, W> {
                 return Err(format!("{who} is {state:?}, not {wanted:?}\n{}", self.all()));
             }
         }
+    }
+
+    /// Nothing more is taken, and something is left.
+    fn held_back(&mut self, who: &str, conn: Conn) -> Result<(), String> {
+        let (mut before, mut quiet) = (usize::MAX, 0);
+        while quiet < 3 {
+            self.wires.settle();
+            let left = self.wires.unsent(conn);
+            quiet = if left == before { quiet + 1 } else { 0 };
+            before = left;
+        }
+        if before > 0 { Ok(()) } else { Err(format!("all was taken that {who} sent")) }
     }
 
     fn metric(&mut self, name: &str, wanted: u64) -> Result<(), String> {
@@ -241,9 +263,12 @@ impl<W: Wires> Player<'_, W> {
     fn end(&mut self, errors_before: &BTreeMap<String, u64>) -> Result<(), String> {
         self.wires.settle();
         for (who, conn) in &self.conns {
-            let (inbox, _) = self.wires.inbox(*conn);
+            let (inbox, state) = self.wires.inbox(*conn);
             if !inbox.is_empty() {
                 return Err(format!("at the end {who} has got more:\n    {}", shown(inbox)));
+            }
+            if state != State::Open && !self.over.contains(conn) {
+                return Err(format!("{who} is {state:?}, of which nothing was said"));
             }
         }
         for server in &self.case.servers {

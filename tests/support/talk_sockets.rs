@@ -13,7 +13,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::sockopt::set_socket_linger;
+use rustix::net::sockopt::{
+    set_socket_linger, set_socket_recv_buffer_size, set_socket_send_buffer_size,
+};
 use rustix::process::Signal;
 
 use super::support::{Node, Options, http, node};
@@ -26,6 +28,9 @@ use super::talk::{Case, Delivery, File, play};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it is listened whether nothing comes.
 const SILENCE: Duration = Duration::from_millis(30);
+
+/// Of our own sockets.
+const BUFFER: usize = 256 << 10;
 
 struct Talker {
     stream: Option<TcpStream>,
@@ -128,6 +133,9 @@ impl Talker {
     fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("no delay");
         stream.set_nonblocking(true).expect("no blocking");
+        // Little of what is in flight is with us, so that what the proxy takes can be told.
+        set_socket_send_buffer_size(&stream, BUFFER).expect("a send buffer");
+        set_socket_recv_buffer_size(&stream, BUFFER).expect("a receive buffer");
         let (inbox, outbox) = (Vec::new(), Vec::new());
         Self { stream: Some(stream), inbox, outbox, state: State::Open, stalled: false }
     }
@@ -181,6 +189,10 @@ impl Wires for Sockets {
     fn send(&mut self, conn: Conn, bytes: &[u8]) {
         self.talkers[conn].outbox.extend_from_slice(bytes);
         self.talkers[conn].turn();
+    }
+
+    fn unsent(&mut self, conn: Conn) -> usize {
+        self.talkers[conn].outbox.len()
     }
 
     fn act(&mut self, conn: Conn, deed: Deed) {

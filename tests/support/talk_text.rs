@@ -22,6 +22,8 @@
 //!                            an answer of our own
 //! ```
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 /// Part of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
@@ -48,7 +50,7 @@ pub fn sent(line: &str) -> Vec<u8> {
         "@get" => {
             let path = words.next().expect("@get PATH");
             let host = words.next().unwrap_or(HOST);
-            format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes()
+            unescape(&format!("GET {path} HTTP/1.1\\r\\nHost: {host}\\r\\n\\r\\n"))
         }
         "@ok" => ok(&line["@ok".len()..], "").concat(),
         macro_ if macro_.starts_with('@') => panic!("{macro_} cannot be sent"),
@@ -62,7 +64,8 @@ pub fn expected(line: &str) -> Vec<Piece> {
     match words[0] {
         "@get" => {
             let host = words.get(2).copied().unwrap_or(HOST);
-            let mut head = pieces(&format!("GET {} HTTP/1.1\r\nHost: {host}\r\n", words[1]));
+            let line = format!("GET {} HTTP/1.1\\r\\nHost: {host}\\r\\n", words[1]);
+            let mut head = vec![Piece::Bytes(unescape(&line))];
             head.extend(via(host, "1.1"));
             head.extend(pieces("\r\n"));
             head
@@ -138,11 +141,13 @@ fn back(version: &str) -> Vec<Piece> {
 
 /// The form of our own answers: RFC 9457, with a sentence, the request's id and where to look.
 fn problem(line: &str) -> Vec<Piece> {
+    /// Each answer has an id of its own.
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
     let (line, fields) = line.split_once(" +").unwrap_or((line, ""));
     let words: Vec<&str> = line.split(' ').collect();
     let (status, cause, options) = (words[1], words[2], &words[3..]);
     let title = reason(status);
-    let id = Piece::Id(Some(format!("our answer {status} {cause} {}", line.len())));
+    let id = Piece::Id(Some(format!("our answer {}", NEXT.fetch_add(1, Ordering::Relaxed))));
     let fields: String =
         fields.split(" +").filter(|f| !f.is_empty()).map(|f| format!("{f}\r\n")).collect();
     let connection = match options {
@@ -215,7 +220,7 @@ fn patterns(text: &str) -> Vec<Piece> {
 fn placeholder(text: &str) -> Option<(usize, usize, Piece)> {
     text.match_indices('{').find_map(|(from, _)| {
         let escaped = text[..from].ends_with('\\');
-        let to = from + text[from..].find('}')? + 1;
+        let to = from + closing(&text[from..])? + 1;
         let piece = match text[from + 1..to - 1].split_once(':') {
             _ if escaped => return None,
             None if &text[from..to] == "{date}" => Piece::Date,
@@ -225,6 +230,15 @@ fn placeholder(text: &str) -> Option<(usize, usize, Piece)> {
             _ => return None,
         };
         Some((from, to, piece))
+    })
+}
+
+/// Where the brace is closed that `text` begins with.
+fn closing(text: &str) -> Option<usize> {
+    let mut open = 0;
+    text.bytes().position(|byte| {
+        open += i32::from(byte == b'{') - i32::from(byte == b'}');
+        open == 0
     })
 }
 

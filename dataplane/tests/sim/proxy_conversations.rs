@@ -164,6 +164,10 @@ impl Wires for Wired<'_> {
         self.turn();
     }
 
+    fn unsent(&mut self, conn: Conn) -> usize {
+        self.talkers[conn].outbox.len()
+    }
+
     fn act(&mut self, conn: Conn, deed: Deed) {
         self.turn();
         let talker = &mut self.talkers[conn];
