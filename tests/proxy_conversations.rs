@@ -73,8 +73,24 @@ macro_rules! files {
 }
 
 files!(
-    answers, bodiless, chunked, client_gone, forwarded, framing, hops, interim, keep_alive, lengths,
-    limits, old, retry, routing, targets, timeouts, upgrade, upstream_faults,
+    answers,
+    bodiless,
+    chunked,
+    client_gone,
+    forwarded,
+    framing,
+    hops,
+    interim,
+    keep_alive,
+    lengths,
+    limits,
+    old,
+    retry,
+    routing,
+    targets,
+    timeouts,
+    upgrade,
+    upstream_faults,
 );
 
 #[test]

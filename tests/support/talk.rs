@@ -17,5 +17,7 @@ pub mod play;
 #[path = "talk_text.rs"]
 pub mod text;
 
+#[allow(unused_imports)]
 pub use format::{Case, File, parse};
+#[allow(unused_imports)]
 pub use play::{Delivery, play};

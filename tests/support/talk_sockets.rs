@@ -27,7 +27,7 @@ use super::talk::{Case, Delivery, File, play};
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it is listened whether nothing comes.
-const SILENCE: Duration = Duration::from_millis(30);
+const SILENCE: Duration = Duration::from_millis(12);
 
 /// Of our own sockets.
 const BUFFER: usize = 256 << 10;
@@ -257,14 +257,19 @@ impl Wires for Sockets {
     }
 
     fn errors(&mut self) -> BTreeMap<String, u64> {
-        let page = http::get(self.node.admin, "/metrics").2;
-        let mut all = BTreeMap::new();
-        for line in page.lines().filter(|line| line.starts_with("corelane_http_errors_total{")) {
-            let cause = line.split("cause=\"").nth(1).and_then(|rest| rest.split('"').next());
-            *all.entry(cause.expect("a cause").to_owned()).or_default() += value(line);
-        }
-        all
+        errors(&self.node)
     }
+}
+
+/// How often each cause came up in a node's proxies.
+pub fn errors(node: &Node) -> BTreeMap<String, u64> {
+    let page = http::get(node.admin, "/metrics").2;
+    let mut all = BTreeMap::new();
+    for line in page.lines().filter(|line| line.starts_with("corelane_http_errors_total{")) {
+        let cause = line.split("cause=\"").nth(1).and_then(|rest| rest.split('"').next());
+        *all.entry(cause.expect("a cause").to_owned()).or_default() += value(line);
+    }
+    all
 }
 
 fn value(sample: &str) -> u64 {
