@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use support::{Node, Options};
 use talk::text::unescape;
-use talk_strict::{Found, Message, Seen, Server, read};
+use talk_strict::{Found, From, Message, Seen, Server, read};
 
 const LIMIT: Duration = Duration::from_secs(5);
 const EVIL: &str = "GET /evil HTTP/1.1\\r\\nHost: x.test\\r\\n\\r\\n";
@@ -256,7 +256,8 @@ fn counted(
 }
 
 fn no_request_is_smuggled(driver: &str) {
-    let server = Server::start(Arc::new(|message| (answer(told(message).as_bytes()), false)));
+    let server =
+        Server::start(From::Node, Arc::new(|message| (answer(told(message).as_bytes()), false)));
     let node = node(driver, server.at);
     let (mut wrong, cases) = (Vec::new(), requests());
     for case in &cases {
@@ -318,10 +319,13 @@ fn no_answer_is_smuggled(driver: &str) {
     let cases = cases(include_str!("proxy_smuggling/answers.txt"), &short);
     let next: Arc<Mutex<Vec<u8>>> = Arc::default();
     let first = Arc::clone(&next);
-    let server = Server::start(Arc::new(move |message| match message.word(1) {
-        "/first" => (first.lock().expect("nobody has failed").clone(), false),
-        _ => (answer(told(message).as_bytes()), false),
-    }));
+    let server = Server::start(
+        From::Node,
+        Arc::new(move |message| match message.word(1) {
+            "/first" => (first.lock().expect("nobody has failed").clone(), false),
+            _ => (answer(told(message).as_bytes()), false),
+        }),
+    );
     let node = node(driver, server.at);
     let mut wrong = Vec::new();
     for case in &cases {

@@ -46,9 +46,23 @@ impl Message {
     }
 }
 
+/// Whose messages are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// The node's: a request has what it adds, and nothing that concerns one connection.
+    Node,
+    /// Another proxy's.
+    Other,
+}
+
 /// Reads a request, or an answer to one; an answer to HEAD has no content.
 pub fn read(bytes: &[u8], request: bool, to_head: bool) -> Found {
-    match try_read(bytes, request, to_head) {
+    read_from(From::Node, bytes, request, to_head)
+}
+
+/// The same from whoever it may be.
+pub fn read_from(from: From, bytes: &[u8], request: bool, to_head: bool) -> Found {
+    match try_read(from, bytes, request, to_head) {
         Ok(message) => Found::Message(message),
         Err(None) => {
             let end = bytes.windows(2).position(|two| two == b"\r\n");
@@ -110,7 +124,7 @@ fn fields(bytes: &[u8], at: &mut usize) -> Result<Vec<(String, String)>> {
     }
 }
 
-fn try_read(bytes: &[u8], request: bool, to_head: bool) -> Result<Message> {
+fn try_read(from: From, bytes: &[u8], request: bool, to_head: bool) -> Result<Message> {
     let (start, mut at) = line(bytes)?;
     let start = lossy(start);
     if request {
@@ -129,7 +143,7 @@ fn try_read(bytes: &[u8], request: bool, to_head: bool) -> Result<Message> {
     if let Some((name, _)) = message.fields.iter().find(|(name, _)| twin(name)) {
         return bad(format!("a twin of a field that frames: {name}"));
     }
-    if request {
+    if request && from == From::Node {
         request_fields(&message)?;
     }
     let status = message.word(1).to_owned();
@@ -253,7 +267,7 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn start(answer: Arc<Answer>) -> Self {
+    pub fn start(from: From, answer: Arc<Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let at = listener.local_addr().expect("its address");
         let (seen, stop) = (Arc::default(), Arc::new(AtomicBool::new(false)));
@@ -266,7 +280,7 @@ impl Server {
                     }
                     let (seen, answer, stop) = (&seen_by, &*answer, &stopped);
                     let stream = stream.expect("a connection");
-                    scope.spawn(move || serve(n, stream, seen, answer, stop));
+                    scope.spawn(move || serve(from, n, stream, seen, answer, stop));
                 }
             });
         });
@@ -288,6 +302,7 @@ impl Drop for Server {
 }
 
 fn serve(
+    from: From,
     n: usize,
     mut stream: TcpStream,
     seen: &Mutex<Vec<Seen>>,
@@ -306,7 +321,7 @@ fn serve(
             Err(_) => break,
         }
         loop {
-            match read(&bytes, true, false) {
+            match read_from(from, &bytes, true, false) {
                 Found::Message(message) => {
                     bytes.drain(..message.len);
                     let (out, last) = answer(&message);
@@ -320,7 +335,7 @@ fn serve(
             }
         }
     }
-    if let Found::More(Some(line)) = read(&bytes, true, false) {
+    if let Found::More(Some(line)) = read_from(from, &bytes, true, false) {
         tell(Seen::Cut(line));
     }
 }
