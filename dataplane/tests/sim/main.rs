@@ -15,6 +15,7 @@ mod faults;
 mod linear;
 mod node;
 mod plan;
+mod proxy_conversations;
 mod roles;
 mod runs;
 mod trace;
@@ -26,6 +27,8 @@ mod format;
 #[allow(dead_code)] // written for the black-box tests
 #[path = "../../../tests/support/resp.rs"]
 mod resp;
+#[path = "../../../tests/support/talk.rs"]
+mod talk;
 
 use std::ops::Range;
 

@@ -7,13 +7,18 @@ use std::sync::Arc;
 
 use dataplane::cache_server::{CacheServer, Control, Leftovers, Order, Setup};
 use dataplane::mesh::port::{Ends, MeshStats};
-use dataplane::publish::publication;
+use dataplane::proxy::{self, Served};
+use dataplane::publish::{Publisher, publication};
 use dataplane::runtime::sim::{Net, Rules, SimDriver};
-use dataplane::runtime::{Driver, Wait, Waker};
+use dataplane::runtime::{Driver, ListenerId, Wait, Waker};
+use dataplane::telemetry::PROXY_METRICS;
 use shards::budget::Budget;
 use shards::command::NodeFacts;
 use shards::settings::Settings;
 use shards::time::Nanos;
+
+/// Where the proxy's clients connect.
+pub const HTTP: ListenerId = ListenerId(1);
 
 /// What a shard will do when it is let.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +67,30 @@ fn facts(shards: u16) -> NodeFacts {
     }
 }
 
+/// A shard's proxy; the first shard accepts.
+fn proxy_of(n: usize, served: Publisher<Served>, control: &Control, seed: u64) -> proxy::Setup {
+    proxy::Setup {
+        listeners: Vec::new(),
+        first_listener: Some(HTTP).filter(|_| n == 0),
+        served,
+        stats: control.proxy_stats.clone(),
+        causes: control.causes.clone(),
+        log: None,
+        most_clients: 1_000,
+        seed: seed.rotate_left(n as u32),
+    }
+}
+
 impl Node {
-    pub fn new(shards: u16, parcels: usize, settings: Settings, rules: Rules, seed: u64) -> Self {
+    /// A node with a proxy when it is told what to serve.
+    pub fn new(
+        shards: u16,
+        parcels: usize,
+        settings: Settings,
+        rules: Rules,
+        seed: u64,
+        served: Option<Publisher<Served>>,
+    ) -> Self {
         let net = Net::new(usize::from(shards), rules, seed);
         let node: Arc<[Arc<Control>]> = (0..shards).map(|_| Arc::default()).collect();
         let budget = Arc::new(Budget::new(shards));
@@ -75,7 +102,7 @@ impl Node {
             let setup = Setup {
                 listener: None,
                 cluster: None,
-                proxy: None,
+                proxy: served.clone().map(|served| proxy_of(n, served, control, seed)),
                 mesh,
                 budget: budget.clone(),
                 node: node.clone(),
@@ -200,6 +227,21 @@ impl Node {
         let stats = || self.shards.iter().map(|shard| &shard.control.loop_stats);
         let requests = stats().map(|stats| stats.run_requests.get()).sum();
         (stats().map(|stats| stats.runs.get()).sum(), requests)
+    }
+
+    /// A count of the proxies; with a label only those that have it.
+    pub fn proxy_count(&self, name: &str, label: Option<(&str, &str)>) -> u64 {
+        let fits = |labelled| label.is_none_or(|label| labelled == Some(label));
+        let found = || PROXY_METRICS.iter().filter(|m| m.name == name && fits(m.label));
+        assert!(found().count() > 0, "no metric {name} {label:?}");
+        let shards = self.shards.iter().map(|shard| &shard.control.proxy_stats);
+        shards.flat_map(|stats| found().map(move |metric| (metric.read)(stats))).sum()
+    }
+
+    /// How often each cause came up in the proxies.
+    pub fn causes(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let all = self.shards.iter().flat_map(|shard| shard.control.causes.all());
+        all.map(|(cause, _, count)| (cause, count)).filter(|(_, count)| *count > 0)
     }
 
     /// Doorbells rung.

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use dataplane::proxy::Served;
+use dataplane::publish::Publisher;
 use dataplane::runtime::sim::{Rng, Way};
 use shards::time::Nanos;
 
@@ -55,19 +57,36 @@ impl<'a> World<'a> {
     pub fn new(seed: u64, trace: &'a mut Trace) -> Self {
         let mut rng = Rng::new(seed);
         let plan = Plan::of(&mut rng);
-        Self::with(plan, rng, trace)
+        Self::with(plan, rng, None, trace)
     }
 
     /// A world of so many shards without faults, in which nobody asks anything by himself.
     pub fn quiet(shards: u16, seed: u64, trace: &'a mut Trace) -> Self {
         let mut rng = Rng::new(seed);
         let plan = Plan::quiet(shards, &mut rng);
-        Self::with(plan, rng, trace)
+        Self::with(plan, rng, None, trace)
     }
 
-    fn with(plan: Plan, mut rng: Rng, trace: &'a mut Trace) -> Self {
-        let node =
-            Node::new(plan.shards, plan.parcels, plan.settings.clone(), plan.rules, rng.draw());
+    /// The same with a proxy.
+    pub fn proxied(
+        shards: u16,
+        seed: u64,
+        served: Publisher<Served>,
+        trace: &'a mut Trace,
+    ) -> Self {
+        let mut rng = Rng::new(seed);
+        let plan = Plan::quiet(shards, &mut rng);
+        Self::with(plan, rng, Some(served), trace)
+    }
+
+    fn with(
+        plan: Plan,
+        mut rng: Rng,
+        served: Option<Publisher<Served>>,
+        trace: &'a mut Trace,
+    ) -> Self {
+        let (shards, parcels, rules) = (plan.shards, plan.parcels, plan.rules);
+        let node = Node::new(shards, parcels, plan.settings.clone(), rules, rng.draw(), served);
         let refusing = plan.has(Fault::NoMemory) || plan.has(Fault::SmallMemory);
         let clients = (0..plan.clients).map(|n| {
             let kind = plan.role_of(n, &mut rng);
