@@ -135,6 +135,16 @@ pub fn python(version: &str) -> Process {
     telling(Command::new(tools::python()).arg(script("server.py")).arg(version))
 }
 
+/// Python's module http.server over a folder.
+pub fn python_files(files: &Path) -> Process {
+    told("http.server", |addr, _| {
+        let mut command = Command::new(tools::python());
+        command.args(["-m", "http.server", &addr.port().to_string(), "--bind", "127.0.0.1"]);
+        command.arg("--directory").arg(files).stderr(Stdio::null());
+        command
+    })
+}
+
 /// nginx: files under /files and, packed, under /gzip; /sub in chunks; /drop closes without an
 /// answer; everything else goes to the server behind it. It closes often.
 pub fn nginx(files: &Path, behind: SocketAddr) -> Process {
@@ -150,7 +160,8 @@ pub fn nginx(files: &Path, behind: SocketAddr) -> Process {
              keepalive_requests 7; keepalive_timeout 300ms;\n\
              server {{ listen {addr}; server_name _;\n\
              location /files/ {{ alias {files}/; }}\n\
-             location /gzip/ {{ alias {files}/; gzip on; gzip_types *; gzip_min_length 1; }}\n\
+             location /gzip/ {{ alias {files}/; gzip on; gzip_types *; gzip_min_length 1;\n\
+             gzip_proxied any; }}\n\
              location /sub/ {{ alias {files}/; sub_filter 'zzzz' 'yyyy'; sub_filter_types *; }}\n\
              location = /drop {{ return 444; }}\n\
              location / {{ proxy_pass http://{behind}; proxy_http_version 1.1;\n\
