@@ -118,9 +118,20 @@ pub fn reload(node: &Node) -> bool {
     outcome.expect("heeded")
 }
 
-/// Open files of the node.
-pub fn open_files(node: &Node) -> usize {
+fn files_now(node: &Node) -> usize {
     fs::read_dir(format!("/proc/{}/fd", node.pid())).expect("the node's files").count()
+}
+
+/// Open files of the node, once their number stays the same for a while.
+pub fn open_files(node: &Node) -> usize {
+    let (mut last, mut same) = (0, 0);
+    eventually("the number of open files settles", Duration::from_secs(10), || {
+        let now = files_now(node);
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+        same == 8
+    });
+    last
 }
 
 /// The node has no more files open than before.
@@ -129,7 +140,7 @@ pub fn expect_files_back(node: &Node, before: usize) {
     let mut now = 0;
     let end = std::time::Instant::now() + Duration::from_secs(10);
     while std::time::Instant::now() < end {
-        now = open_files(node);
+        now = files_now(node);
         if now <= before {
             return;
         }

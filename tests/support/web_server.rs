@@ -10,6 +10,7 @@
 //! /echo        the request's content            /early       before the content has come
 //! /trailers    chunks, and a field after them   /upgrade     101, and every byte comes back
 //! /status/S    an empty answer of that status   /hold        never answered
+//! /deaf/MS     not read from for so long, and then not answered
 //! ```
 
 use std::collections::HashMap;
@@ -76,6 +77,19 @@ impl Upstream {
 
     pub fn with(addr: SocketAddr, answerer: Answerer) -> Self {
         let listener = TcpListener::bind(addr).expect("bind the server behind");
+        Self::on(listener, answerer)
+    }
+
+    /// One whose kernel takes next to nothing for it while it does not read.
+    pub fn with_small_buffers() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind the server behind");
+        rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 4 << 10).expect("SO_RCVBUF");
+        Self::on(listener, site)
+    }
+
+    fn on(listener: TcpListener, answerer: Answerer) -> Self {
+        // Room for bursts of connections: a dropped SYN comes again a second later.
+        rustix::net::listen(&listener, 4_096).expect("a longer queue");
         let addr = listener.local_addr().expect("its address");
         let seen = Arc::new(Seen::default());
         let ours = seen.clone();
@@ -342,6 +356,10 @@ pub fn site(line: &mut Line, asked: &Asked) -> io::Result<bool> {
             line.until_closed()
         }
         "hold" => line.until_closed(),
+        "deaf" => {
+            std::thread::sleep(Duration::from_millis(len as u64));
+            line.until_closed()
+        }
         "early" => line.whole(b"early"),
         "status" => {
             line.write(format!("HTTP/1.1 {len} X\r\nContent-Length: 0\r\n\r\n")).map(|()| true)
