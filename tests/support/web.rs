@@ -222,6 +222,12 @@ impl Web {
         self.unread = Vec::new();
     }
 
+    /// Its end is a reset.
+    pub fn reset_on_drop(&self) {
+        let linger = Some(Duration::ZERO);
+        rustix::net::sockopt::set_socket_linger(&self.stream, linger).expect("SO_LINGER");
+    }
+
     /// What comes until the end, in order or by a reset; panics if there is none in `limit`.
     #[track_caller]
     pub fn until_closed(&mut self, limit: Duration) -> Vec<u8> {

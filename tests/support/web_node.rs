@@ -149,14 +149,15 @@ pub fn expect_files_back(node: &Node, before: usize) {
     panic!("{now} files are open, {before} were before");
 }
 
-/// Lets this process, and the nodes that it starts, open so many files.
-pub fn allow_files(wanted: u64) {
+/// Lets this process, and the nodes that it starts, open as many files as the machine allows, up
+/// to `wanted`; how many that is.
+pub fn allow_files(wanted: u64) -> u64 {
     let limit = getrlimit(Resource::Nofile);
-    let enough = |now: Option<u64>| now.is_none_or(|now| now >= wanted);
-    if enough(limit.current) {
-        return;
+    let allowed = wanted.min(limit.maximum.unwrap_or(u64::MAX));
+    if limit.current.is_some_and(|now| now < allowed) {
+        let raised = Rlimit { current: Some(allowed), maximum: limit.maximum };
+        setrlimit(Resource::Nofile, raised).expect("raise the soft limit to the hard one");
     }
-    let maximum = if enough(limit.maximum) { limit.maximum } else { Some(wanted) };
-    setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum })
-        .unwrap_or_else(|error| panic!("{wanted} open files are needed: {error} (be root)"));
+    assert!(allowed >= 19_000, "only {allowed} open files: raise `ulimit -Hn`");
+    allowed
 }
