@@ -17,6 +17,11 @@ pub mod resp;
 pub mod rng;
 pub mod scripts;
 pub mod tools;
+pub mod web;
+pub mod web_load;
+pub mod web_node;
+pub mod web_peers;
+pub mod web_server;
 
 pub use client::Client;
 pub use node::{Node, Options};

@@ -1,0 +1,215 @@
+//! What clients cost that send and do not go on: memory within the limits, and back afterwards.
+
+#![forbid(unsafe_code)]
+
+mod support;
+
+use std::io::Write;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use support::web::{Web, content, difference};
+use support::web_load;
+use support::web_node::{allow_files, counter, expect_files_back, open_files, proxy};
+use support::web_server::Upstream;
+use support::{Node, eventually};
+
+/// Times and open files are compared: one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A node in front of the test's server, and what it had open before anybody came.
+fn stage(driver: &str) -> (Upstream, Node, usize) {
+    allow_files(20_000);
+    let upstream = Upstream::start();
+    let node = proxy(driver, &[upstream.addr]);
+    let files = open_files(&node);
+    (upstream, node, files)
+}
+
+/// The server behind closes all; then the node has no more open than at first.
+#[track_caller]
+fn end(upstream: Upstream, node: &Node, files: usize) {
+    upstream.expect_no_complaints();
+    drop(upstream);
+    expect_files_back(node, files);
+}
+
+/// A thousand clients begin a large upload and stall, again and again.
+fn stalled_uploads_cost_little(driver: &str) {
+    let _alone = alone();
+    const CLIENTS: usize = 1_000;
+    let (upstream, node, files) = stage(driver);
+    let mut warm = Web::connect(node.http[0]);
+    assert_eq!(warm.get("/bytes/1000").status, 200);
+    let before = node.resident_bytes();
+    let head = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n";
+    let part = [head.as_bytes(), &content("part", 100_000)].concat();
+    let mut left = Vec::new();
+    for round in 1..=3 {
+        let mut clients: Vec<Web> = (0..CLIENTS).map(|_| Web::connect(node.http[0])).collect();
+        clients.iter_mut().for_each(|web| web.send(&part));
+        let there = || upstream.requests() > (CLIENTS * round) as u64;
+        let end = Instant::now() + Duration::from_secs(10);
+        while !there() {
+            let now = upstream.requests();
+            assert!(Instant::now() < end, "{now} have reached the server in round {round}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let each = node.resident_bytes().saturating_sub(before) / CLIENTS as u64;
+        println!("{driver}: {each} bytes for each of {CLIENTS} stalled uploads");
+        assert!(each <= 64 << 10, "{each} bytes for a stalled upload that is passed on");
+        assert_eq!(warm.get("/bytes/7").status, 200, "others are served");
+        drop(clients);
+        all_but(&node, 1, Duration::from_secs(10));
+        left.push(node.resident_bytes().saturating_sub(before));
+    }
+    println!("{driver}: {left:?} bytes are left after each round");
+    assert!(left[2] <= 16 << 20, "{left:?} bytes are left after each round");
+    drop(warm);
+    end(upstream, &node, files);
+}
+
+#[track_caller]
+fn all_but(node: &Node, stay: u64, limit: Duration) {
+    eventually("all are gone", limit, || {
+        counter(node, "corelane_http_connections", &["side=\"client\""]) == stay
+    });
+}
+
+/// What a server does not take is held up to the credit of each client, and no longer than the
+/// client is there. Their ends are resets: after an end in order, an answer might be wanted.
+fn a_deaf_server_costs_the_credit(driver: &str) {
+    let _alone = alone();
+    const CLIENTS: u64 = 200;
+    let upstream = Upstream::with_small_buffers();
+    let node = proxy(driver, &[upstream.addr]);
+    let files = open_files(&node);
+    let mut warm = Web::connect(node.http[0]);
+    assert_eq!(warm.get("/bytes/1000").status, 200);
+    let before = node.resident_bytes();
+    let head = "POST /deaf/9000 HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n";
+    let mut clients: Vec<Web> = (0..CLIENTS).map(|_| Web::connect(node.http[0])).collect();
+    clients.iter_mut().for_each(|web| web.send(head));
+    let paused = || counter(&node, "corelane_http_pauses_total", &["side=\"client\""]);
+    let part = vec![b'x'; 64 << 10];
+    for web in &clients {
+        web.stream.set_nonblocking(true).expect("never to wait");
+    }
+    eventually("every client is stopped", Duration::from_secs(6), || {
+        for web in &mut clients {
+            while web.stream.write(&part).is_ok() {}
+        }
+        paused() >= CLIENTS
+    });
+    let held = node.resident_bytes().saturating_sub(before);
+    println!("{driver}: {held} bytes are held for {CLIENTS} clients");
+    clients.iter().for_each(Web::reset_on_drop);
+    assert!(held <= CLIENTS * (320 << 10), "{held} bytes are held for {CLIENTS} clients");
+    assert_eq!(warm.get("/bytes/7").status, 200, "others are served");
+    drop(clients);
+    all_but(&node, 1, Duration::from_secs(2));
+    let left = node.resident_bytes().saturating_sub(before);
+    println!("{driver}: {left} bytes are left");
+    assert!(left <= held / 4, "{left} bytes of {held} are kept when all are gone");
+    drop(warm);
+    end(upstream, &node, files);
+}
+
+/// Shortest idle p99 that is compared with: below it the machine's ticks decide, not the node.
+const NOISE: Duration = Duration::from_millis(1);
+
+/// Others' times while something goes on, which must not be five times those before and after.
+#[track_caller]
+fn others_are_as_fast(node: &Node, what: &str, mut while_that: impl FnMut(bool)) {
+    let addr = node.http[0];
+    let measure = || web_load::p99(addr, 20, "/bytes/1000", Duration::from_millis(1_500));
+    let before = measure();
+    while_that(true);
+    let loaded = measure();
+    while_that(false);
+    let idle = before.max(measure()).max(NOISE);
+    println!("{}: {what}: others' p99 {loaded:?}, idle {idle:?}", node.driver);
+    assert!(loaded <= idle * 5, "{what}: others' p99 {loaded:?}, idle {idle:?}");
+}
+
+/// Waits until the kernel's buffers are full, and what comes is what slow sides ask for.
+#[track_caller]
+fn settled(node: &Node) {
+    let received = || counter(node, "corelane_http_received_bytes_total", &["side=\"upstream\""]);
+    let mut last = 0;
+    eventually("only slow ones are left", Duration::from_secs(10), || {
+        std::thread::sleep(Duration::from_millis(100));
+        let now = received();
+        now - std::mem::replace(&mut last, now) < 4 << 20
+    });
+}
+
+/// Long answers that nobody takes, or that are taken at a megabyte a second, and answers that
+/// come a byte at a time: the others notice nothing.
+fn slow_sides_cost_the_others_nothing(driver: &str) {
+    let _alone = alone();
+    let (upstream, node, files) = stage(driver);
+    for (what, path, reads) in [
+        ("who never reads", "/bytes/100000000", 0),
+        ("who reads slowly", "/bytes/100000000", 50_000),
+        ("who trickles", "/trickle/100000", 1_000),
+    ] {
+        let mut slow: Vec<Web> = Vec::new();
+        others_are_as_fast(&node, what, |begins| {
+            slow.clear();
+            if begins {
+                slow.extend((0..10).map(|_| Web::connect(node.http[0])));
+            }
+            for web in &mut slow {
+                web.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+                if reads > 0 {
+                    read_slowly(web, reads);
+                }
+            }
+            settled(&node);
+        });
+        let before = node.resident_bytes();
+        assert!(before < 128 << 20, "{what}: {before} bytes");
+    }
+    end(upstream, &node, files);
+}
+
+/// Reads so many bytes every fifty milliseconds until the connection is closed.
+fn read_slowly(web: &Web, bytes: usize) {
+    let mut stream = web.stream.try_clone().expect("a second handle");
+    std::thread::spawn(move || {
+        let mut part = vec![0; bytes];
+        while let Ok(1..) = std::io::Read::read(&mut stream, &mut part) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+}
+
+/// A slow but steady reader has everything.
+fn a_slow_reader_has_all(driver: &str) {
+    let _alone = alone();
+    let (upstream, node, files) = stage(driver);
+    for kind in ["bytes", "chunked"] {
+        let path = format!("/{kind}/20000000");
+        let mut web = Web::connect(node.http[0]);
+        let before = node.resident_bytes();
+        web.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        settled(&node);
+        let held = node.resident_bytes().saturating_sub(before);
+        assert!(held < 4 << 20, "{kind}: {held} bytes are held for one client");
+        let answer = web.answer();
+        assert_eq!(difference(&content(&path, 20_000_000), &answer.body), None, "{kind}");
+    }
+    end(upstream, &node, files);
+}
+
+on_each_driver!(
+    stalled_uploads_cost_little,
+    a_deaf_server_costs_the_credit,
+    slow_sides_cost_the_others_nothing,
+    a_slow_reader_has_all,
+);
