@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
 use dataplane::cache_server::Control;
 use dataplane::net;
@@ -110,8 +111,12 @@ impl Proxies {
 /// The access log's thread; writes what is left when it is dropped.
 pub(crate) struct AccessLog {
     desk: Desk,
-    thread: Option<JoinHandle<()>>,
+    /// Hears when its thread has ended.
+    ended: Receiver<()>,
 }
+
+/// How long the last lines may take: a pipe that nobody reads may take none for ever.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 impl AccessLog {
     /// Starts it.
@@ -123,11 +128,15 @@ impl AccessLog {
         drop(open(path).map_err(failed)?); // a wrong name is known at once
         let (pens, writer, desk) = access_log(shards).map_err(failed)?;
         let path: PathBuf = path.to_owned();
-        let thread = std::thread::Builder::new()
+        let (ends, ended) = mpsc::channel();
+        std::thread::Builder::new()
             .name("access-log".into())
-            .spawn(move || writer.run(|| open(&path)))
+            .spawn(move || {
+                writer.run(|| open(&path));
+                drop(ends);
+            })
             .map_err(failed)?;
-        Ok((Self { desk, thread: Some(thread) }, pens))
+        Ok((Self { desk, ended }, pens))
     }
 
     /// What opens the file anew after it has been moved away.
@@ -139,8 +148,8 @@ impl AccessLog {
 impl Drop for AccessLog {
     fn drop(&mut self) {
         self.desk.close();
-        // It waits for nobody but the disk.
-        let _ = self.thread.take().map(JoinHandle::join);
+        // Disconnected, which is its end, or too late.
+        let _ = self.ended.recv_timeout(LAST_LINES);
     }
 }
 

@@ -8,6 +8,7 @@ mod config;
 mod cores;
 mod http;
 mod logging;
+mod memory;
 mod metrics;
 mod reload;
 mod serve;

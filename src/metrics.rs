@@ -8,7 +8,6 @@ use controlplane::admin::Source;
 use controlplane::admin::exposition::Page;
 use dataplane::cache_server::{Control, Order};
 use dataplane::mesh::port::MeshStats;
-use dataplane::proxy::Desk;
 use dataplane::runtime::{DriverKind, Waker};
 use dataplane::telemetry::{LOOP_METRICS, PROXY_METRICS, Stages};
 use shards::command::COMMANDS;
@@ -42,7 +41,6 @@ pub(crate) struct NodeView {
     /// What crossing costs, of each shard; empty where there is one alone.
     pub(crate) mesh: Vec<Arc<MeshStats>>,
     pub(crate) config: Arc<ConfigStats>,
-    pub(crate) access_log: Option<Desk>,
 }
 
 impl Source for NodeView {
@@ -57,11 +55,6 @@ impl Source for NodeView {
         page.family("corelane_info", "gauge", "Version and driver of this node.");
         let version = env!("CARGO_PKG_VERSION");
         page.sample("", &[("version", version), ("driver", self.driver.name())], 1);
-        if let Some(log) = &self.access_log {
-            let help = "Lines of the access log that its file did not take.";
-            family(&mut page, "access_log_failed_lines", true, help);
-            page.sample("", &[], log.failed());
-        }
         family(&mut page, "config_generation", false, "The configuration that is published.");
         page.sample("", &[], self.config.generation.load(Ordering::Relaxed));
         family(

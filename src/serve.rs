@@ -105,14 +105,7 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     config_stats.generation.store(1, Ordering::Relaxed);
     let config = config_stats.clone();
     let desk = access_log.as_ref().map(AccessLog::desk);
-    let view = NodeView {
-        node: node.clone(),
-        wakers: wakers.clone(),
-        driver,
-        mesh,
-        config,
-        access_log: desk.clone(),
-    };
+    let view = NodeView { node: node.clone(), wakers: wakers.clone(), driver, mesh, config };
     admin::spawn(admin, Arc::new(view)).map_err(|e| format!("cannot serve the admin port: {e}"))?;
     let reload = Reload {
         options,

@@ -2,13 +2,14 @@
 //! `reload`.
 
 use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 
 use dataplane::cache_server::{Control, Order};
 use dataplane::runtime::Waker;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::memory::{self, Memory};
 use crate::reload::Reload;
 
 /// Listens on a thread of its own.
@@ -22,13 +23,22 @@ pub(crate) fn spawn(
 ) -> Result<(), String> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
         .map_err(|error| format!("cannot catch signals: {error}"))?;
+    let mut memory = Memory::new(node.clone());
     let order = move |order: Order| {
         node.iter().zip(&wakers).for_each(|(control, waker)| control.give(order, waker));
     };
     // Reading anew may take its time, and nothing else is to wait for it. Signals that come
     // meanwhile ask for one more reading, together.
     let (again, asked) = mpsc::sync_channel(1);
-    thread("reload", move || asked.iter().for_each(|()| reload.reload()))?;
+    thread("control", move || {
+        loop {
+            match asked.recv_timeout(memory::LOOK) {
+                Ok(()) => reload.reload(),
+                Err(RecvTimeoutError::Timeout) => memory.look(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    })?;
     let listen = move || {
         let mut ending = false;
         for signal in signals.forever() {

@@ -48,7 +48,6 @@ fn stalled_uploads_cost_little(driver: &str) {
     let before = node.resident_bytes();
     let head = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n";
     let part = [head.as_bytes(), &content("part", 100_000)].concat();
-    let mut left = Vec::new();
     for round in 1..=3 {
         let mut clients: Vec<Web> = (0..CLIENTS).map(|_| Web::connect(node.http[0])).collect();
         clients.iter_mut().for_each(|web| web.send(&part));
@@ -65,12 +64,21 @@ fn stalled_uploads_cost_little(driver: &str) {
         assert_eq!(warm.get("/bytes/7").status, 200, "others are served");
         drop(clients);
         all_but(&node, 1, Duration::from_secs(10));
-        left.push(node.resident_bytes().saturating_sub(before));
+        memory_comes_back(&node, before + (16 << 20));
     }
-    println!("{driver}: {left:?} bytes are left after each round");
-    assert!(left[2] <= 16 << 20, "{left:?} bytes are left after each round");
     drop(warm);
     end(upstream, &node, files);
+}
+
+/// What a burst has needed is given back within seconds.
+#[track_caller]
+fn memory_comes_back(node: &Node, most: u64) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while node.resident_bytes() > most {
+        let now = node.resident_bytes();
+        assert!(Instant::now() < end, "{now} bytes stay, not {most}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 #[track_caller]
@@ -112,9 +120,7 @@ fn a_deaf_server_costs_the_credit(driver: &str) {
     assert_eq!(warm.get("/bytes/7").status, 200, "others are served");
     drop(clients);
     all_but(&node, 1, Duration::from_secs(2));
-    let left = node.resident_bytes().saturating_sub(before);
-    println!("{driver}: {left} bytes are left");
-    assert!(left <= held / 4, "{left} bytes of {held} are kept when all are gone");
+    memory_comes_back(&node, before + held / 4);
     drop(warm);
     end(upstream, &node, files);
 }

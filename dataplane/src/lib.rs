@@ -3,6 +3,7 @@
 pub mod bridge;
 pub mod cache_server;
 pub mod http1;
+pub mod memory;
 pub mod mesh;
 pub mod net;
 pub mod proxy;

@@ -77,7 +77,7 @@ pub fn expected(line: &str) -> Vec<Piece> {
         "@ok-close" => answered(&line["@ok-close".len()..], "Connection: close\r\n"),
         "@problem" => problem(line),
         macro_ if macro_.starts_with('@') => panic!("{macro_} is no short form"),
-        _ => with_end(line, |text| patterns(text)),
+        _ => with_end(line, patterns),
     }
 }
 

@@ -75,6 +75,12 @@ impl<T> Sender<T> {
         self.next = self.slots.after(self.next);
         Ok(())
     }
+
+    /// Whether `push` would give its box back.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        !self.slots.0[self.next].load(Ordering::Relaxed).is_null()
+    }
 }
 
 impl<T> Receiver<T> {

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 use std::io::Write;
+use std::time::Duration;
 
 use shards::time::Nanos;
 
@@ -24,6 +25,8 @@ use crate::http1::write::decimal;
 const BATCH_BYTES: usize = 128 << 10;
 /// How long a line waits for others at the most.
 const OLDEST: Nanos = Nanos(100_000_000);
+/// How long an ending shard waits for room for its last lines.
+const LAST: Duration = Duration::from_secs(1);
 /// Longest text of a request that a line holds; what is longer is cut and ends in `...`.
 const LONGEST_TEXT: usize = 1_024;
 
@@ -72,9 +75,28 @@ impl AccessLog {
         }
     }
 
+    /// Lines that the file did not take.
+    pub(super) fn failed(&self) -> u64 {
+        self.pen.as_ref().map_or(0, Pen::failed)
+    }
+
     /// When the lines at hand leave at the latest.
     pub(super) fn due(&self) -> Option<Nanos> {
         (self.lines.count > 0).then(|| self.since.after(OLDEST))
+    }
+}
+
+/// The lines of the last tenth of a second are not lost when a shard ends in order.
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        self.since = Nanos(0);
+        let end = Nanos(u64::MAX);
+        if let Some(pen) = &mut self.pen
+            && self.lines.count > 0
+        {
+            pen.await_room(LAST);
+            self.pass_on(end);
+        }
     }
 }
 

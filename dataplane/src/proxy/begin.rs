@@ -133,7 +133,8 @@ impl Proxy {
         let now = self.now.mono;
         exchange.id = self.random.id();
         exchange.patience = timers::ANSWER;
-        (exchange.started, exchange.progress, exchange.until) = (now, now, now.after(FOR_EVER));
+        (exchange.started, exchange.progress) = (now, now);
+        (exchange.until, exchange.backend_until) = (now.after(FOR_EVER), now.after(FOR_EVER));
         let own = self.fields.all(Known::XRequestId).next().map(|span| span.of(bytes));
         exchange.given.extend_from_slice(own.filter(|own| id::is_kept(own)).unwrap_or_default());
         exchange.head = Head {

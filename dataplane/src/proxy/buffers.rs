@@ -9,14 +9,25 @@ use crate::runtime::{Kept, Payload};
 const KEPT: usize = 4096;
 const KEPT_BYTES: usize = 4 << 20;
 /// Larger ones are given back to the allocator: a connection's credit and a receive buffer.
-const LARGEST: usize = super::CREDIT + crate::runtime::RECEIVE_BUFFER_BYTES;
+pub(super) const LARGEST: usize = super::CREDIT + crate::runtime::RECEIVE_BUFFER_BYTES;
 /// Room of a new one.
 const FRESH: usize = 4 << 10;
+
+/// Makes room for so many more bytes. What is longer than a few kilobytes grows to `most` in one
+/// step: doubling would leave as much behind in pieces, of each of many stalled connections.
+pub(super) fn make_room(buffer: &mut Vec<u8>, more: usize, most: usize) {
+    let len = buffer.len() + more;
+    if buffer.capacity() < len && len > 2 * FRESH {
+        buffer.reserve_exact(len.max(most) - buffer.len());
+    }
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     bytes: Vec<Vec<u8>>,
     room: usize,
+    /// Bytes of those that were given back to the allocator.
+    dropped: usize,
     lists: Vec<Vec<(usize, Kept)>>,
 }
 
@@ -45,6 +56,16 @@ impl Buffers {
         }
     }
 
+    /// Bytes that were given back to the allocator since the last time this was asked with that
+    /// many.
+    pub(super) fn dropped(&mut self, many: usize) -> bool {
+        let enough = self.dropped >= many;
+        if enough {
+            self.dropped = 0;
+        }
+        enough
+    }
+
     /// A list for received bytes that are spliced in.
     pub(super) fn fill_list(&mut self, list: &mut Vec<(usize, Kept)>) {
         if list.capacity() == 0 {
@@ -62,6 +83,8 @@ impl Buffers {
             buffer.clear();
             self.room += room;
             self.bytes.push(buffer);
+        } else {
+            self.dropped += room;
         }
     }
 }

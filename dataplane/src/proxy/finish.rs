@@ -234,7 +234,7 @@ impl Proxy {
         self.buffers.put(&mut upstream.kept);
         self.buffers.put(&mut upstream.input);
         self.buffers.put(&mut upstream.out.bytes);
-        self.in_flight -= upstream.out.in_flight;
+        self.pending -= upstream.out.accounted;
         hands.driver.close(upstream.key);
         self.stats.upstreams.set(self.stats.upstreams.get() - 1);
         self.stats.idle_upstreams.set(self.pool.idle() as u64);
@@ -271,7 +271,7 @@ impl Proxy {
         self.disarm(&mut client.alarm);
         self.buffers.put(&mut client.input);
         self.buffers.put(&mut client.out.bytes);
-        self.in_flight -= client.out.in_flight;
+        self.pending -= client.out.accounted;
         hands.driver.close(client.key);
         self.stats.departed.add(1);
         self.stats.connections.set(self.stats.connections.get() - 1);

@@ -11,9 +11,11 @@
 
 #![forbid(unsafe_code)]
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::mesh::bell::{Ringer, Sleeper, bell};
 use crate::mesh::ring::{Receiver, Sender, ring};
@@ -36,19 +38,32 @@ pub struct Pen {
     back: Receiver<Lines>,
     ringer: Ringer,
     shared: Arc<Shared>,
+    failed: Arc<AtomicU64>,
 }
 
 struct Shared {
     eventfd: EventFd,
     closed: AtomicBool,
     reopen: AtomicBool,
-    failed: AtomicU64,
 }
 
 impl Pen {
+    /// Lines that could not be written.
+    pub(super) fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
     /// An empty batch, one that has been written if there is any.
     pub(super) fn blank(&mut self) -> Box<Lines> {
         self.back.pop().unwrap_or_default()
+    }
+
+    /// Waits until a batch will find room, if that does not take too long. For who ends.
+    pub(super) fn await_room(&mut self, patience: Duration) {
+        let end = Instant::now() + patience;
+        while self.to.is_full() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Passes a batch on.
@@ -86,18 +101,41 @@ impl Desk {
         self.0.reopen.store(true, Ordering::Release);
         self.0.eventfd.ring();
     }
+}
 
-    /// Lines that could not be written.
-    pub fn failed(&self) -> u64 {
-        self.0.failed.load(Ordering::Relaxed)
+/// Where lines are written to.
+pub trait Page: io::Write {
+    /// Takes back the last bytes that have been written.
+    ///
+    /// # Errors
+    /// When they cannot be, as in a pipe.
+    fn take_back(&mut self, bytes: u64) -> io::Result<()>;
+}
+
+impl Page for File {
+    fn take_back(&mut self, bytes: u64) -> io::Result<()> {
+        let len = self.metadata()?;
+        if !len.is_file() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        self.set_len(len.len().saturating_sub(bytes))
     }
+}
+
+/// The writer's end of one shard's lines.
+struct End {
+    from: Receiver<Lines>,
+    back: Sender<Lines>,
+    failed: Arc<AtomicU64>,
 }
 
 /// The other end; belongs to a thread of its own.
 pub struct Writer {
-    shards: Vec<(Receiver<Lines>, Sender<Lines>)>,
+    shards: Vec<End>,
     sleeper: Sleeper,
     shared: Arc<Shared>,
+    /// Whether the last line of the file is only the beginning of one.
+    torn: bool,
 }
 
 /// The ends for so many shards, the writer's, and the handle.
@@ -110,23 +148,25 @@ pub fn access_log(shards: usize) -> io::Result<(Vec<Pen>, Writer, Desk)> {
         eventfd: EventFd::new()?,
         closed: AtomicBool::new(false),
         reopen: AtomicBool::new(false),
-        failed: AtomicU64::new(0),
     });
     let (pens, ends) = (0..shards)
         .map(|_| {
             let (to, from) = ring(BATCHES);
             // Room for all that there are: those that wait, and one at each end.
             let (give, back) = ring(BATCHES + 2);
-            (Pen { to, back, ringer: ringer.clone(), shared: shared.clone() }, (from, give))
+            let failed: Arc<AtomicU64> = Arc::default();
+            let (ringer, shared) = (ringer.clone(), shared.clone());
+            let end = End { from, back: give, failed: failed.clone() };
+            (Pen { to, back, ringer, shared, failed }, end)
         })
         .unzip();
-    Ok((pens, Writer { shards: ends, sleeper, shared: shared.clone() }, Desk(shared)))
+    Ok((pens, Writer { shards: ends, sleeper, shared: shared.clone(), torn: false }, Desk(shared)))
 }
 
 impl Writer {
     /// Writes until it is closed. `open` opens the file, at first and whenever it is to be
     /// opened anew; a batch that cannot be written is lost and its lines are counted.
-    pub fn run<W: io::Write>(mut self, mut open: impl FnMut() -> io::Result<W>) {
+    pub fn run<W: Page>(mut self, mut open: impl FnMut() -> io::Result<W>) {
         let mut file = None;
         loop {
             // Read first: what was passed on before the closing is in a ring by then.
@@ -145,7 +185,7 @@ impl Writer {
                 return;
             }
             self.sleeper.prepare_to_park();
-            let quiet = self.shards.iter().all(|(from, _)| from.is_empty());
+            let quiet = self.shards.iter().all(|end| end.from.is_empty());
             let asked = self.shared.closed.load(Ordering::Acquire)
                 || self.shared.reopen.load(Ordering::Acquire);
             if quiet && !asked {
@@ -156,15 +196,16 @@ impl Writer {
         }
     }
 
-    fn write_all<W: io::Write>(&mut self, file: &mut Option<W>) {
-        for (from, back) in &mut self.shards {
+    fn write_all<W: Page>(&mut self, file: &mut Option<W>) {
+        for End { from, back, failed } in &mut self.shards {
             while let Some(mut lines) = from.pop() {
                 let written = match file {
-                    Some(file) => file.write_all(&lines.bytes),
-                    None => Err(io::ErrorKind::NotFound.into()),
+                    Some(file) => write(file, &lines.bytes, &mut self.torn),
+                    None => Err((0, io::ErrorKind::NotFound.into())),
                 };
-                if let Err(error) = written {
-                    let before = self.shared.failed.fetch_add(lines.count, Ordering::Relaxed);
+                if let Err((whole, error)) = written {
+                    let lost = lines.count.saturating_sub(whole);
+                    let before = failed.fetch_add(lost, Ordering::Relaxed);
                     if before == 0 {
                         tracing::error!(%error, "the access log cannot be written; lines are lost");
                     }
@@ -178,30 +219,102 @@ impl Writer {
     }
 }
 
+/// Writes lines; if not all, says how many are whole in the file. Of the next one nothing stays
+/// there, or else (`torn`) its beginning on a line of its own.
+fn write<W: Page>(file: &mut W, bytes: &[u8], torn: &mut bool) -> Result<(), (u64, io::Error)> {
+    if *torn {
+        file.write_all(b"\n").map_err(|error| (0, error))?;
+        *torn = false;
+    }
+    let mut written = 0;
+    while written < bytes.len() {
+        let error = match file.write(&bytes[written..]) {
+            Ok(0) => io::ErrorKind::WriteZero.into(),
+            Ok(n) => {
+                written += n;
+                continue;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => error,
+        };
+        let ends = bytes[..written].iter().rposition(|byte| *byte == b'\n');
+        let whole = ends.map_or(0, |at| at + 1);
+        *torn = whole < written && file.take_back((written - whole) as u64).is_err();
+        let lines = bytes[..whole].iter().filter(|byte| **byte == b'\n').count();
+        return Err((lines as u64, error));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
     use super::*;
     use std::sync::Mutex;
 
-    /// A file that can be looked at.
+    /// A file that can be looked at, with room for so many bytes.
     #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
+    struct Paper(Arc<Mutex<Vec<u8>>>, Option<usize>);
 
-    impl io::Write for Page {
+    impl io::Write for Paper {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
+            let mut text = self.0.lock().unwrap();
+            let room = self.1.map_or(usize::MAX, |all| all - text.len()).min(bytes.len());
+            text.extend_from_slice(&bytes[..room]);
+            if room == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(room) }
         }
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
     }
 
+    impl Page for Paper {
+        fn take_back(&mut self, bytes: u64) -> io::Result<()> {
+            let mut text = self.0.lock().unwrap();
+            let len = text.len() - bytes as usize;
+            text.truncate(len);
+            Ok(())
+        }
+    }
+
+    /// A pipe takes nothing back.
+    #[derive(Default)]
+    struct Pipe(Paper);
+
+    impl io::Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Page for Pipe {
+        fn take_back(&mut self, _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    #[test]
+    fn what_is_full_has_whole_lines_and_the_others_are_counted() {
+        let mut torn = false;
+        let mut paper = Paper(Arc::default(), Some(5));
+        let (whole, _) = write(&mut paper, b"a\nb\ncc\n", &mut torn).unwrap_err();
+        assert_eq!((whole, torn), (2, false));
+        assert_eq!(*paper.0.lock().unwrap(), b"a\nb\n");
+        let mut pipe = Pipe(Paper(Arc::default(), Some(5)));
+        let (whole, _) = write(&mut pipe, b"a\nb\ncc\n", &mut torn).unwrap_err();
+        assert_eq!((whole, torn), (2, true));
+        pipe.0.1 = None;
+        write(&mut pipe, b"d\n", &mut torn).unwrap();
+        assert_eq!(*pipe.0.0.lock().unwrap(), b"a\nb\nc\nd\n");
+    }
+
     #[test]
     fn batches_arrive_whole_and_in_order_and_their_memory_comes_back() {
         let (mut pens, writer, desk) = access_log(1).unwrap();
-        let page = Page::default();
+        let page = Paper::default();
         let thread = std::thread::spawn({
             let page = page.clone();
             move || writer.run(|| Ok(page.clone()))
@@ -236,7 +349,7 @@ mod tests {
         }
         assert!(pens[0].pass_on(Box::default()).is_err());
         desk.close();
-        writer.run(|| Ok(io::sink()));
+        writer.run(|| Ok(Paper::default()));
         assert!(pens[0].pass_on(Box::default()).is_ok(), "there is room again");
     }
 
@@ -246,7 +359,7 @@ mod tests {
         let lines = Lines { bytes: b"a\nb\n".to_vec(), count: 2 };
         pens[0].pass_on(Box::new(lines)).unwrap();
         desk.close();
-        writer.run(|| Err::<io::Sink, _>(io::ErrorKind::PermissionDenied.into()));
-        assert_eq!(desk.failed(), 2);
+        writer.run(|| Err::<Paper, _>(io::ErrorKind::PermissionDenied.into()));
+        assert_eq!(pens[0].failed(), 2);
     }
 }

@@ -74,6 +74,8 @@ const SMALL_CREDIT: usize = 32 << 10;
 /// them each gets less.
 const PLENTY: usize = 64 << 20;
 
+/// Bytes of buffers after whose end memory is given back to the system.
+const BURST: usize = 16 << 20;
 /// Clients that the proxies of a node take.
 const MOST_CLIENTS: u64 = 100_000;
 
@@ -146,8 +148,9 @@ pub struct Proxy {
     descriptors: u64,
     /// Clients that have gone in this turn.
     gone: u64,
-    /// Bytes handed to the kernel that have not left.
-    in_flight: usize,
+    /// Bytes of all outputs that have not left, and whether they have been a burst.
+    pending: usize,
+    burst: bool,
     questions: Questions,
     /// Whether there is a configuration that has not been looked at.
     new: bool,
@@ -183,7 +186,8 @@ impl Proxy {
             draining: false,
             descriptors: setup.descriptors,
             gone: 0,
-            in_flight: 0,
+            pending: 0,
+            burst: false,
             questions: Questions::default(),
             new: true,
         }
@@ -252,7 +256,20 @@ impl Proxy {
         self.fire_timers(hands);
         self.flush(hands);
         self.stats.lost_lines.add(self.log.pass_on(self.now.mono));
+        self.stats.failed_lines.set(self.log.failed());
+        self.note_bursts();
         std::mem::take(&mut self.gone)
+    }
+
+    /// Counts the ends of bursts.
+    fn note_bursts(&mut self) {
+        self.stats.pending.set(self.pending as u64);
+        self.burst |= self.pending > BURST;
+        let over = self.burst && self.pending < BURST / 8;
+        if self.buffers.dropped(BURST) || over {
+            self.burst = false;
+            self.stats.bursts.add(1);
+        }
     }
 
     /// Connections to servers that no route knows any more are not kept.
@@ -267,7 +284,7 @@ impl Proxy {
     /// See [`CREDIT`].
     #[inline]
     fn credit(&self) -> usize {
-        if self.in_flight > PLENTY { SMALL_CREDIT } else { CREDIT }
+        if self.pending > PLENTY { SMALL_CREDIT } else { CREDIT }
     }
 
     /// Whether there is work that waits for nobody.

@@ -31,15 +31,15 @@ impl Proxy {
                 if upstream.state == Use::Connecting || upstream.deaf {
                     continue;
                 }
-                let (sent, bytes) = send(hands.driver, key, &mut upstream.out, now);
-                self.in_flight += bytes;
+                let sent = send(hands.driver, key, &mut upstream.out, now);
+                upstream.out.account(&mut self.pending);
                 if let Some(payload) = sent {
                     self.sent_to_server(hands, key, payload);
                 }
             } else if let Some(client) = self.clients.get(key) {
                 client.out.dirty = false;
-                let (sent, bytes) = send(hands.driver, key, &mut client.out, now);
-                self.in_flight += bytes;
+                let sent = send(hands.driver, key, &mut client.out, now);
+                client.out.account(&mut self.pending);
                 if let Some(payload) = sent {
                     self.sent_to_client(hands, key, payload);
                 } else if client.out.pending() == 0 {
@@ -61,7 +61,8 @@ impl Proxy {
     ) {
         self.buffers.put_payload(payload);
         let Some(client) = self.clients.get(key) else { return };
-        self.in_flight -= client.out.left(self.now.mono);
+        client.out.left(self.now.mono);
+        client.out.account(&mut self.pending);
         if client.out.encoded() > 0 {
             mark(&mut self.dirty, &mut client.out, key);
         }
@@ -77,7 +78,8 @@ impl Proxy {
     ) {
         self.buffers.put_payload(payload);
         let Some(upstream) = self.upstreams.get(key) else { return };
-        self.in_flight -= upstream.out.left(self.now.mono);
+        upstream.out.left(self.now.mono);
+        upstream.out.account(&mut self.pending);
         if upstream.out.encoded() > 0 {
             mark(&mut self.dirty, &mut upstream.out, key);
         } else if std::mem::take(&mut upstream.finishing) {
@@ -169,19 +171,13 @@ fn mark(dirty: &mut Vec<ConnKey>, out: &mut Output, key: ConnKey) {
     }
 }
 
-/// Sends what is encoded, unless something is in flight; the payload when it left at once, and
-/// how many bytes it has.
-fn send<D: Driver>(
-    driver: &mut D,
-    key: ConnKey,
-    out: &mut Output,
-    now: Nanos,
-) -> (Option<Payload>, usize) {
+/// Sends what is encoded, unless something is in flight; the payload when it left at once.
+fn send<D: Driver>(driver: &mut D, key: ConnKey, out: &mut Output, now: Nanos) -> Option<Payload> {
     if out.in_flight > 0 || out.encoded() == 0 {
-        return (None, 0);
+        return None;
     }
     let (bytes, kept) = out.take();
     let payload = Payload::forwarding(bytes, kept);
     out.hand_over(payload.left(), now);
-    (driver.send(key, payload), out.in_flight)
+    driver.send(key, payload)
 }

@@ -51,6 +51,8 @@ pub(super) struct Output {
     left: usize,
     /// When bytes were last seen to leave.
     since: Nanos,
+    /// Bytes of this output in the sum of all.
+    pub(super) accounted: usize,
     /// Whether it is in the list of those with something to send.
     pub(super) dirty: bool,
 }
@@ -87,10 +89,16 @@ impl Output {
         (self.in_flight, self.left, self.since) = (bytes, bytes, now);
     }
 
-    /// It has left; how many bytes it had.
-    pub(super) fn left(&mut self, now: Nanos) -> usize {
-        (self.left, self.since) = (0, now);
-        std::mem::take(&mut self.in_flight)
+    /// It has left.
+    pub(super) fn left(&mut self, now: Nanos) {
+        (self.in_flight, self.left, self.since) = (0, 0, now);
+    }
+
+    /// Brings the sum of all that is pending up to date.
+    pub(super) fn account(&mut self, sum: &mut usize) {
+        let pending = self.pending();
+        *sum = *sum - self.accounted + pending;
+        self.accounted = pending;
     }
 
     /// When the peer has last taken bytes, as far as looks can tell.

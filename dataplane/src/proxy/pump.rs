@@ -8,7 +8,7 @@ use shards::config::Timeouts;
 use shards::time::Nanos;
 
 use super::Proxy;
-use super::buffers::Buffers;
+use super::buffers::{Buffers, LARGEST, make_room};
 use super::cause::Cause;
 use super::peers::{Client, Mark, Output, Upstream};
 use crate::http1::{self, Body, Event, Framing};
@@ -172,6 +172,9 @@ impl Held<'_> {
     }
 }
 
+/// Bytes around a chunk, at most.
+const FRAME: usize = 24;
+
 /// Adds content: from where it is when it is long, else a copy.
 #[inline]
 fn put(
@@ -193,8 +196,14 @@ fn put(
                 out.bytes.extend_from_slice(b"\r\n");
             }
         }
-        _ if chunked => http1::write::chunk(&mut out.bytes, &bytes[data]),
-        _ => out.bytes.extend_from_slice(&bytes[data]),
+        _ => {
+            make_room(&mut out.bytes, data.len() + FRAME, LARGEST);
+            if chunked {
+                http1::write::chunk(&mut out.bytes, &bytes[data]);
+            } else {
+                out.bytes.extend_from_slice(&bytes[data]);
+            }
+        }
     }
 }
 

@@ -350,8 +350,9 @@ impl Proxy {
     pub(super) fn server_deaf<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey) {
         let Some(upstream) = self.upstreams.get(key) else { return };
         upstream.deaf = true;
-        self.in_flight -= upstream.out.left(self.now.mono);
+        upstream.out.left(self.now.mono);
         let (mut unsent, _) = upstream.out.take();
+        upstream.out.account(&mut self.pending);
         self.buffers.put(&mut unsent);
         if upstream.state == Use::Tunnel {
             self.server_ended(hands, key, Cause::UpstreamReset);

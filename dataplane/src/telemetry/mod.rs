@@ -122,4 +122,7 @@ counts! {
     counter tunnels ["http_tunnels"]: "HTTP connections that went on in another protocol.";
     counter logged ["access_log_lines", "fate" = "passed_on"]: "Lines of the access log, by what became of them.";
     counter lost_lines ["access_log_lines", "fate" = "lost"]: "Lines of the access log, by what became of them.";
+    counter failed_lines ["access_log_lines", "fate" = "failed"]: "Lines of the access log, by what became of them.";
+    gauge pending ["http_pending_bytes"]: "Bytes for HTTP connections that their peers have not taken.";
+    counter bursts ["http_bursts"]: "How often 16 MiB of buffers were wanted no more; memory is given back after it.";
 }

@@ -76,7 +76,7 @@ fn proxy_of(n: usize, served: Publisher<Served>, control: &Control, seed: u64) -
         stats: control.proxy_stats.clone(),
         causes: control.causes.clone(),
         log: None,
-        most_clients: 1_000,
+        descriptors: 2_000,
         seed: seed.rotate_left(n as u32),
     }
 }
