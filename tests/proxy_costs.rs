@@ -128,7 +128,7 @@ const NOISE: Duration = Duration::from_millis(1);
 #[track_caller]
 fn others_are_as_fast(node: &Node, what: &str, mut while_that: impl FnMut(bool)) {
     let addr = node.http[0];
-    let measure = || web_load::p99(addr, 20, "/bytes/1000", Duration::from_millis(800));
+    let measure = || web_load::p99(addr, 20, "/bytes/1000", Duration::from_millis(600));
     let mut tries = Vec::new();
     for _ in 0..3 {
         let before = measure();
