@@ -259,18 +259,23 @@ fn few_open_files(driver: &str) {
     let node = Node::start_with(flags(options, &[upstream.addr]));
     let files = open_files(&node);
     let mut clients: Vec<Web> = (0..100).map(|_| Web::connect(node.http[0])).collect();
-    let (mut served, mut refused) = (0, 0);
+    let (mut served, mut refused, mut told) = (0, 0, None);
     for web in &mut clients {
         // Who is refused may be so before it has sent anything: a reset then takes the answer.
         match web.try_get("/slow/1/100") {
             Ok(answer) if answer.status == 200 => served += 1,
-            Ok(answer) if answer.status == 503 => refused += 1,
+            Ok(answer) if answer.status == 503 => {
+                refused += 1;
+                told = Some(answer);
+            }
             Ok(answer) => panic!("{}", answer.head),
             Err(_) => refused += 1,
         }
     }
     assert!(served >= 40 && refused > 0 && served + refused == 100, "{served} {refused}");
     assert_eq!(errors(&node, "too_many_clients"), refused);
+    let told = told.expect("an answer to one of those that were refused");
+    assert!(told.text().contains("urn:corelane:too_many_clients"), "{}{}", told.head, told.text());
     drop(clients);
     all_but(&node, 0, Duration::from_secs(5));
     for _ in 0..50 {

@@ -252,9 +252,10 @@ fn an_end_amid_uploads(driver: &str) {
 /// The node had gone, or closed an idle connection before it took the request: nothing of it
 /// had been accepted. (A client sees the end before a byte of an answer.)
 fn is_refusal(why: &str) -> bool {
-    ["Connection refused", "connect: ", "unexpected end of file", "reset by peer", "Broken pipe"]
-        .iter()
-        .any(|part| why.contains(part))
+    let gone = ["Connection refused", "unexpected end of file", "reset by peer", "Broken pipe"];
+    // Or it came when the listener was about to close, and has been told so.
+    let told = ["HTTP/1.1 503 ", "Connection: close", "Retry-After: "];
+    gone.iter().any(|part| why.contains(part)) || told.iter().all(|part| why.contains(part))
 }
 
 /// A node whose servers are known to nobody yet.
