@@ -116,7 +116,9 @@ fn a_server_is_killed(driver: &str) {
         let broken = errors(&node, "truncated");
         assert!(done.failed <= broken, "{:?} beside {broken} broken off", done.told);
         assert!(done.servers["one"] > 10 && done.servers["two"] > 100, "{:?}", done.servers);
-        serves_again(&node, "again");
+        if shards == 2 {
+            serves_again(&node, "again");
+        }
         drop((one, two));
     }
 }
