@@ -187,8 +187,9 @@ fn a_moved_log_goes_on(driver: &str) {
     }
     let done = load.stop();
     done.expect_no_failures(1_000);
-    std::thread::sleep(Duration::from_millis(500)); // five times what a line may wait
-    let all: Vec<Value> = old.iter().chain([&log]).flat_map(|log| lines(log)).collect();
+    let all = || old.iter().chain([&log]).flat_map(|log| lines(log)).collect::<Vec<Value>>();
+    eventually("all lines", Duration::from_secs(5), || all().len() as u64 >= done.good);
+    let all = all();
     assert_eq!(all.len() as u64, done.good, "each once");
     let ids: std::collections::HashSet<&str> =
         all.iter().map(|line| line["id"].as_str().expect("an id")).collect();

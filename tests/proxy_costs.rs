@@ -5,14 +5,17 @@
 mod support;
 
 use std::io::Write;
+use std::net::Shutdown;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use support::web::{Web, content, difference};
-use support::web_load;
-use support::web_node::{allow_files, counter, expect_files_back, open_files, proxy};
+use support::web_load::{self, Load};
+use support::web_node::{
+    allow_files, counter, errors, expect_files_back, flags, open_files, proxy,
+};
 use support::web_server::Upstream;
-use support::{Node, eventually};
+use support::{Node, Options, eventually};
 
 /// Times and open files are compared: one test at a time.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -129,17 +132,25 @@ fn a_deaf_server_costs_the_credit(driver: &str) {
 const NOISE: Duration = Duration::from_millis(1);
 
 /// Others' times while something goes on, which must not be five times those before and after.
+/// Other programs of the machine only make it worse: the best of three tries counts.
 #[track_caller]
 fn others_are_as_fast(node: &Node, what: &str, mut while_that: impl FnMut(bool)) {
     let addr = node.http[0];
-    let measure = || web_load::p99(addr, 20, "/bytes/1000", Duration::from_millis(1_500));
-    let before = measure();
-    while_that(true);
-    let loaded = measure();
-    while_that(false);
-    let idle = before.max(measure()).max(NOISE);
-    println!("{}: {what}: others' p99 {loaded:?}, idle {idle:?}", node.driver);
-    assert!(loaded <= idle * 5, "{what}: others' p99 {loaded:?}, idle {idle:?}");
+    let measure = || web_load::p99(addr, 20, "/bytes/1000", Duration::from_millis(600));
+    let mut tries = Vec::new();
+    for _ in 0..3 {
+        let before = measure();
+        while_that(true);
+        let loaded = measure();
+        while_that(false);
+        let idle = before.max(measure()).max(NOISE);
+        println!("{}: {what}: others' p99 {loaded:?}, idle {idle:?}", node.driver);
+        if loaded <= idle * 5 {
+            return;
+        }
+        tries.push((loaded, idle));
+    }
+    panic!("{what}: others' p99, and idle: {tries:?}");
 }
 
 /// Waits until the kernel's buffers are full, and what comes is what slow sides ask for.
@@ -166,7 +177,9 @@ fn slow_sides_cost_the_others_nothing(driver: &str) {
     ] {
         let mut slow: Vec<Web> = Vec::new();
         others_are_as_fast(&node, what, |begins| {
-            slow.clear();
+            for web in slow.drain(..) {
+                web.stream.shutdown(Shutdown::Both).expect("close"); // its reader ends, too
+            }
             if begins {
                 slow.extend((0..10).map(|_| Web::connect(node.http[0])));
             }
@@ -213,7 +226,73 @@ fn a_slow_reader_has_all(driver: &str) {
     end(upstream, &node, files);
 }
 
+/// Rounds of everything that ends well and badly: what the first has taken is enough for all.
+fn nothing_is_leaked(driver: &str) {
+    let _alone = alone();
+    let (upstream, node, files) = stage(driver);
+    let paths = ["/bytes/100", "/chunked/70000", "/close/500", "/trailers/900", "/bytes/300000"];
+    let mut after = Vec::new();
+    for _ in 0..4 {
+        let load = Load::start(node.http[0], 6, &paths, Duration::ZERO);
+        load.wait_for(3_000);
+        load.stop().expect_no_failures(3_000);
+        for n in 0..600 {
+            let mut web = Web::connect(node.http[0]);
+            match n % 4 {
+                0 => web.send("GET /stall/20000 HTTP/1.1\r\nHost: a\r\n\r\n"),
+                1 => web.send("BAD\r\n\r\n"),
+                2 => assert_eq!(web.get("/bytes/40").status, 200),
+                _ => web.send("POST /hold HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab"),
+            }
+            if n % 8 < 4 {
+                web.reset_on_drop();
+            }
+        }
+        all_but(&node, 0, Duration::from_secs(10));
+        after.push(node.resident_bytes());
+    }
+    println!("{driver}: {after:?} bytes after each round");
+    assert!(after[3] <= after[0] + (4 << 20), "{after:?} bytes after each round");
+    end(upstream, &node, files);
+}
+
+/// Fewer open files than clients: those beyond the limit are told so, the others are served,
+/// and all is well again when some have gone.
+fn few_open_files(driver: &str) {
+    let _alone = alone();
+    let upstream = Upstream::start();
+    let options = Options { ulimit: Some("-n 128".into()), ..Options::driver(driver) };
+    let node = Node::start_with(flags(options, &[upstream.addr]));
+    let files = open_files(&node);
+    let mut clients: Vec<Web> = (0..100).map(|_| Web::connect(node.http[0])).collect();
+    let (mut served, mut refused, mut told) = (0, 0, None);
+    for web in &mut clients {
+        // Who is refused may be so before it has sent anything: a reset then takes the answer.
+        match web.try_get("/slow/1/100") {
+            Ok(answer) if answer.status == 200 => served += 1,
+            Ok(answer) if answer.status == 503 => {
+                refused += 1;
+                told = Some(answer);
+            }
+            Ok(answer) => panic!("{}", answer.head),
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(served >= 40 && refused > 0 && served + refused == 100, "{served} {refused}");
+    assert_eq!(errors(&node, "too_many_clients"), refused);
+    let told = told.expect("an answer to one of those that were refused");
+    assert!(told.text().contains("urn:corelane:too_many_clients"), "{}{}", told.head, told.text());
+    drop(clients);
+    all_but(&node, 0, Duration::from_secs(5));
+    for _ in 0..50 {
+        assert_eq!(Web::connect(node.http[0]).get("/bytes/7").status, 200);
+    }
+    end(upstream, &node, files);
+}
+
 on_each_driver!(
+    nothing_is_leaked,
+    few_open_files,
     stalled_uploads_cost_little,
     a_deaf_server_costs_the_credit,
     slow_sides_cost_the_others_nothing,

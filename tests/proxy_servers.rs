@@ -12,7 +12,7 @@ use std::time::Duration;
 use support::Node;
 use support::web::{Web, content, difference};
 use support::web_load::Load;
-use support::web_node::{Folder, counter, errors, proxy};
+use support::web_node::{Folder, counter, errors, proxy, proxy_on};
 use support::web_peers::{self, Process};
 use support::web_server::Upstream;
 
@@ -177,4 +177,18 @@ fn early_answers(driver: &str) {
     }
 }
 
-on_each_driver!(nginx, haproxy, python, node_js, early_answers);
+/// A shard that has no idle connection to a server borrows another shard's before it dials.
+fn idle_connections_are_borrowed(driver: &str) {
+    let behind = Upstream::start();
+    let node = proxy_on(driver, 2, &[behind.addr]);
+    // The shard with the fewest clients gets the next one.
+    let mut clients: Vec<Web> = (0..4).map(|_| Web::connect(node.http[0])).collect();
+    for round in 0..20 {
+        for web in &mut clients {
+            assert_eq!(web.get("/bytes/100").status, 200, "round {round}");
+        }
+    }
+    assert_eq!(behind.accepted(), 1, "one request at a time needs one connection");
+}
+
+on_each_driver!(nginx, haproxy, python, node_js, early_answers, idle_connections_are_borrowed);
