@@ -8,8 +8,8 @@ use crate::runtime::{Kept, Payload};
 /// bytes of all of them.
 const KEPT: usize = 4096;
 const KEPT_BYTES: usize = 4 << 20;
-/// Larger ones are given back to the allocator: a connection's credit and a receive buffer.
-pub(super) const LARGEST: usize = super::CREDIT + crate::runtime::RECEIVE_BUFFER_BYTES;
+/// Larger ones are given back to the allocator: a connection's credit and what comes before it is stopped.
+pub(super) const LARGEST: usize = super::CREDIT + 2 * crate::runtime::RECEIVE_BUFFER_BYTES;
 /// Room of a new one.
 const FRESH: usize = 4 << 10;
 
