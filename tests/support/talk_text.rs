@@ -18,7 +18,7 @@
 //! @ok-close TEXT             the same where our connection to the client ends with it
 //! @back [VERSION]            what is added to an answer that has no date
 //! @dated [VERSION]           what is added to one that has
-//! @problem STATUS CAUSE [close] [old] [head] [+FIELD: VALUE]...
+//! @problem STATUS CAUSE [close] [old] [head] [id=ID] [+FIELD: VALUE]...
 //!                            an answer of our own
 //! ```
 
@@ -147,7 +147,11 @@ fn problem(line: &str) -> Vec<Piece> {
     let words: Vec<&str> = line.split(' ').collect();
     let (status, cause, options) = (words[1], words[2], &words[3..]);
     let title = reason(status);
-    let id = Piece::Id(Some(format!("our answer {}", NEXT.fetch_add(1, Ordering::Relaxed))));
+    let given = options.iter().find_map(|option| option.strip_prefix("id="));
+    let id = given.map_or_else(
+        || Piece::Id(Some(format!("our answer {}", NEXT.fetch_add(1, Ordering::Relaxed)))),
+        |given| Piece::Bytes(given.as_bytes().to_vec()),
+    );
     let fields: String =
         fields.split(" +").filter(|f| !f.is_empty()).map(|f| format!("{f}\r\n")).collect();
     let connection = match options {
