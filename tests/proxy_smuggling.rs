@@ -9,6 +9,8 @@
 mod support;
 #[path = "support/talk.rs"]
 mod talk;
+#[path = "support/talk_server.rs"]
+mod talk_server;
 #[path = "support/talk_sockets.rs"]
 mod talk_sockets;
 #[path = "support/talk_strict.rs"]
@@ -22,7 +24,8 @@ use std::time::{Duration, Instant};
 
 use support::{Node, Options};
 use talk::text::unescape;
-use talk_strict::{Found, From, Message, Seen, Server, read};
+use talk_server::{Seen, Server};
+use talk_strict::{Found, From, Message, read};
 
 const LIMIT: Duration = Duration::from_secs(5);
 const EVIL: &str = "GET /evil HTTP/1.1\\r\\nHost: x.test\\r\\n\\r\\n";

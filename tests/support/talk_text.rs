@@ -53,7 +53,7 @@ pub fn sent(line: &str) -> Vec<u8> {
             unescape(&format!("GET {path} HTTP/1.1\\r\\nHost: {host}\\r\\n\\r\\n"))
         }
         "@ok" => ok(&line["@ok".len()..], "").concat(),
-        macro_ if macro_.starts_with('@') => panic!("{macro_} cannot be sent"),
+        form if form.starts_with('@') => panic!("{form} cannot be sent"),
         _ => with_end(line, unescape),
     }
 }
@@ -76,8 +76,8 @@ pub fn expected(line: &str) -> Vec<Piece> {
         "@ok" => answered(&line["@ok".len()..], ""),
         "@ok-close" => answered(&line["@ok-close".len()..], "Connection: close\r\n"),
         "@problem" => problem(line),
-        macro_ if macro_.starts_with('@') => panic!("{macro_} is no short form"),
-        _ => with_end(line, |text| patterns(text)),
+        form if form.starts_with('@') => panic!("{form} is no short form"),
+        _ => with_end(line, patterns),
     }
 }
 
