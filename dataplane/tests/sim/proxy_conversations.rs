@@ -24,6 +24,8 @@ use super::world::World;
 
 /// How long anything may take, as on sockets.
 const PATIENCE: Nanos = Nanos(5 * Nanos::SECOND.0);
+/// The same in cases for the simulator only: they say themselves how time passes.
+const NONE: Nanos = Nanos(10 * Nanos::MILLISECOND.0);
 /// Cases with more bytes than these are not cut at each.
 const CUT: usize = 2_000;
 
@@ -49,7 +51,8 @@ struct Wired<'a> {
     world: World<'a>,
     servers: Vec<Server>,
     talkers: Vec<Talker>,
-    /// What is left of the patience with what is awaited.
+    patience: Nanos,
+    /// What is left of it with what is awaited.
     left: Nanos,
 }
 
@@ -196,7 +199,7 @@ impl Wires for Wired<'_> {
     }
 
     fn begin_to_wait(&mut self) {
-        self.left = PATIENCE;
+        self.left = self.patience;
         self.turn();
     }
 
@@ -287,7 +290,8 @@ fn hold(file: &File, case: &Case, way: Way) -> Result<(), String> {
     let mut trace = Trace::new(false);
     let mut world = World::proxied(way.shards, way.seed, publication(served), &mut trace);
     (world.frozen, world.healed) = (true, !way.crumbled);
-    let mut wired = Wired { world, servers, talkers: Vec::new(), left: PATIENCE };
+    let patience = if case.is_for("sockets", 1) { PATIENCE } else { NONE };
+    let mut wired = Wired { world, servers, talkers: Vec::new(), patience, left: patience };
     let held = play(case, &mut wired, way.delivery);
     held.map_err(|why| format!("{} shards, seed {}, {why}", way.shards, way.seed))
 }
