@@ -26,7 +26,7 @@ fn folder() -> PathBuf {
 
 fn read(name: &str) -> File {
     let text = fs::read_to_string(folder().join(format!("{name}.http"))).expect("a conversation");
-    talk::parse(&text)
+    talk::parse(&text, talk_sockets::long())
 }
 
 /// Plays all cases of a file on one driver.

@@ -26,6 +26,8 @@ use super::world::World;
 const PATIENCE: Nanos = Nanos(5 * Nanos::SECOND.0);
 /// The same in cases for the simulator only: they say themselves how time passes.
 const NONE: Nanos = Nanos(10 * Nanos::MILLISECOND.0);
+/// More than a connection's credit and the network's windows.
+const LONG: usize = 2_000_000;
 /// Cases with more bytes than these are not cut at each.
 const CUT: usize = 2_000;
 
@@ -304,7 +306,7 @@ fn files() -> Vec<(String, File)> {
     paths.sort();
     let read = |path: &std::path::PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        (name, parse(&std::fs::read_to_string(path).unwrap()))
+        (name, parse(&std::fs::read_to_string(path).unwrap(), LONG))
     };
     paths.iter().map(read).collect()
 }
