@@ -9,6 +9,8 @@
 mod support;
 #[path = "support/talk.rs"]
 mod talk;
+#[path = "support/talk_server.rs"]
+mod talk_server;
 #[path = "support/talk_sockets.rs"]
 mod talk_sockets;
 #[path = "support/talk_strict.rs"]
@@ -22,7 +24,8 @@ use std::time::{Duration, Instant};
 
 use support::{Node, Options};
 use talk::text::unescape;
-use talk_strict::{Found, From, Message, Seen, Server, read};
+use talk_server::{Seen, Server};
+use talk_strict::{Found, From, Message, read};
 
 const LIMIT: Duration = Duration::from_secs(5);
 const EVIL: &str = "GET /evil HTTP/1.1\\r\\nHost: x.test\\r\\n\\r\\n";
@@ -339,3 +342,17 @@ fn no_answer_is_smuggled(driver: &str) {
 }
 
 on_each_driver!(no_request_is_smuggled, no_answer_is_smuggled);
+
+#[test]
+fn the_judge_lets_nothing_pass_that_was_not_wanted() {
+    let evil = Message { line: "GET /evil HTTP/1.1".into(), ..Message::default() };
+    let cut = || Seen::Cut("POST / HTTP/1.1".into());
+    let wanted = ["GET /evil -".to_owned()];
+    assert!(judge(&[Seen::Request(0, evil.clone())], &wanted, None).is_ok());
+    assert!(judge(&[Seen::Request(0, evil.clone())], &[], None).is_err(), "one too many");
+    assert!(judge(&[], &wanted, None).is_err(), "one too few");
+    assert!(judge(&[Seen::Bad("x".into())], &[], None).is_err(), "no request");
+    assert!(judge(&[cut()], &[], Some("POST / HTTP/1.1")).is_ok());
+    assert!(judge(&[cut()], &[], Some("POST /a HTTP/1.1")).is_err(), "another one");
+    assert!(judge(&[cut()], &[], None).is_err(), "it broke off");
+}

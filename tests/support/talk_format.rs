@@ -24,7 +24,7 @@
 //! c< @ok hello
 //! c: closes                  or half-closes, resets, connects; a1: accepts
 //! c: sees end                or close (end or reset), reset, nothing
-//! c: stalls                  reads nothing until `c: reads`
+//! c: stalls                  reads nothing until `c: reads`; LONG is more than buffers hold
 //! a1: is held back           what it sends is not taken any more
 //! a: stops                   calls of server a are refused; or listens, is silent
 //! pass 75s                   time; also ms
@@ -150,8 +150,10 @@ enum Place {
     Steps,
 }
 
-/// Reads a file; what is wrong with it is a panic that names the line.
-pub fn parse(text: &str) -> File {
+/// Reads a file, with `LONG` bytes where they are to fill all buffers; what is wrong with it is a
+/// panic that names the line.
+pub fn parse(text: &str, long: usize) -> File {
+    let text = text.replace("LONG", &long.to_string());
     let mut file = File::default();
     let (mut place, mut joined) = (Place::Start, false);
     for (n, line) in text.lines().enumerate() {
@@ -309,6 +311,7 @@ mod tests {
             "# x\n-- r\nkind: A\n\n== t\nrfc: 1 section 2\nservers: a b\nservice: s = a b round-robin\n\
              only: sim\n\nc> @get /\n\nc> a\\\nc> b\na1< x\na1: sees end\na: stops\npass 2s\n\
              c< @problem 404 no_host\nerror truncated +2\nmetric m{a=b} +1\n",
+            1,
         );
         assert_eq!(file.blocks["r"], "kind: A\n\n");
         let case = &file.cases[0];

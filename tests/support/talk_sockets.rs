@@ -5,7 +5,7 @@
 
 #![allow(dead_code, unreachable_pub)] // each test uses its own part
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -29,13 +29,22 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it is listened whether nothing comes.
 const SILENCE: Duration = Duration::from_millis(12);
 
+/// More than the kernel keeps for the node's two sockets and ours.
+pub fn long() -> usize {
+    let most = |name: &str| {
+        let text = fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).expect("a setting");
+        text.split_whitespace().last().and_then(|n| n.parse::<usize>().ok()).expect("bytes")
+    };
+    most("tcp_rmem") + most("tcp_wmem") + 8 * BUFFER
+}
+
 /// Of our own sockets.
 const BUFFER: usize = 256 << 10;
 
 struct Talker {
     stream: Option<TcpStream>,
     inbox: Vec<u8>,
-    outbox: Vec<u8>,
+    outbox: VecDeque<u8>,
     state: State,
     stalled: bool,
 }
@@ -136,14 +145,14 @@ impl Talker {
         // Little of what is in flight is with us, so that what the proxy takes can be told.
         set_socket_send_buffer_size(&stream, BUFFER).expect("a send buffer");
         set_socket_recv_buffer_size(&stream, BUFFER).expect("a receive buffer");
-        let (inbox, outbox) = (Vec::new(), Vec::new());
+        let (inbox, outbox) = (Vec::new(), VecDeque::new());
         Self { stream: Some(stream), inbox, outbox, state: State::Open, stalled: false }
     }
 
     fn turn(&mut self) {
         let Some(mut stream) = self.stream.as_ref() else { return };
         while !self.outbox.is_empty() {
-            match stream.write(&self.outbox) {
+            match stream.write(self.outbox.as_slices().0) {
                 Ok(n) => drop(self.outbox.drain(..n)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => self.outbox.clear(), // reading tells why
@@ -187,7 +196,7 @@ impl Wires for Sockets {
     }
 
     fn send(&mut self, conn: Conn, bytes: &[u8]) {
-        self.talkers[conn].outbox.extend_from_slice(bytes);
+        self.talkers[conn].outbox.extend(bytes);
         self.talkers[conn].turn();
     }
 

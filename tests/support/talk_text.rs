@@ -18,7 +18,7 @@
 //! @ok-close TEXT             the same where our connection to the client ends with it
 //! @back [VERSION]            what is added to an answer that has no date
 //! @dated [VERSION]           what is added to one that has
-//! @problem STATUS CAUSE [close] [old] [head] [+FIELD: VALUE]...
+//! @problem STATUS CAUSE [close] [old] [head] [id=ID] [+FIELD: VALUE]...
 //!                            an answer of our own
 //! ```
 
@@ -53,7 +53,7 @@ pub fn sent(line: &str) -> Vec<u8> {
             unescape(&format!("GET {path} HTTP/1.1\\r\\nHost: {host}\\r\\n\\r\\n"))
         }
         "@ok" => ok(&line["@ok".len()..], "").concat(),
-        macro_ if macro_.starts_with('@') => panic!("{macro_} cannot be sent"),
+        form if form.starts_with('@') => panic!("{form} cannot be sent"),
         _ => with_end(line, unescape),
     }
 }
@@ -76,7 +76,7 @@ pub fn expected(line: &str) -> Vec<Piece> {
         "@ok" => answered(&line["@ok".len()..], ""),
         "@ok-close" => answered(&line["@ok-close".len()..], "Connection: close\r\n"),
         "@problem" => problem(line),
-        macro_ if macro_.starts_with('@') => panic!("{macro_} is no short form"),
+        form if form.starts_with('@') => panic!("{form} is no short form"),
         _ => with_end(line, patterns),
     }
 }
@@ -147,7 +147,11 @@ fn problem(line: &str) -> Vec<Piece> {
     let words: Vec<&str> = line.split(' ').collect();
     let (status, cause, options) = (words[1], words[2], &words[3..]);
     let title = reason(status);
-    let id = Piece::Id(Some(format!("our answer {}", NEXT.fetch_add(1, Ordering::Relaxed))));
+    let given = options.iter().find_map(|option| option.strip_prefix("id="));
+    let id = given.map_or_else(
+        || Piece::Id(Some(format!("our answer {}", NEXT.fetch_add(1, Ordering::Relaxed)))),
+        |given| Piece::Bytes(given.as_bytes().to_vec()),
+    );
     let fields: String =
         fields.split(" +").filter(|f| !f.is_empty()).map(|f| format!("{f}\r\n")).collect();
     let connection = match options {

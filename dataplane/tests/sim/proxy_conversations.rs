@@ -24,6 +24,10 @@ use super::world::World;
 
 /// How long anything may take, as on sockets.
 const PATIENCE: Nanos = Nanos(5 * Nanos::SECOND.0);
+/// The same in cases for the simulator only: they say themselves how time passes.
+const NONE: Nanos = Nanos(10 * Nanos::MILLISECOND.0);
+/// More than a connection's credit and the network's windows.
+const LONG: usize = 2_000_000;
 /// Cases with more bytes than these are not cut at each.
 const CUT: usize = 2_000;
 
@@ -49,7 +53,8 @@ struct Wired<'a> {
     world: World<'a>,
     servers: Vec<Server>,
     talkers: Vec<Talker>,
-    /// What is left of the patience with what is awaited.
+    patience: Nanos,
+    /// What is left of it with what is awaited.
     left: Nanos,
 }
 
@@ -196,7 +201,7 @@ impl Wires for Wired<'_> {
     }
 
     fn begin_to_wait(&mut self) {
-        self.left = PATIENCE;
+        self.left = self.patience;
         self.turn();
     }
 
@@ -287,7 +292,8 @@ fn hold(file: &File, case: &Case, way: Way) -> Result<(), String> {
     let mut trace = Trace::new(false);
     let mut world = World::proxied(way.shards, way.seed, publication(served), &mut trace);
     (world.frozen, world.healed) = (true, !way.crumbled);
-    let mut wired = Wired { world, servers, talkers: Vec::new(), left: PATIENCE };
+    let patience = if case.is_for("sockets", 1) { PATIENCE } else { NONE };
+    let mut wired = Wired { world, servers, talkers: Vec::new(), patience, left: patience };
     let held = play(case, &mut wired, way.delivery);
     held.map_err(|why| format!("{} shards, seed {}, {why}", way.shards, way.seed))
 }
@@ -300,7 +306,7 @@ fn files() -> Vec<(String, File)> {
     paths.sort();
     let read = |path: &std::path::PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        (name, parse(&std::fs::read_to_string(path).unwrap()))
+        (name, parse(&std::fs::read_to_string(path).unwrap(), LONG))
     };
     paths.iter().map(read).collect()
 }
