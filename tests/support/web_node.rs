@@ -146,7 +146,12 @@ pub fn expect_files_back(node: &Node, before: usize) {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    panic!("{now} files are open, {before} were before");
+    let client = counter(node, "corelane_http_connections", &["side=\"client\""]);
+    let upstream = counter(node, "corelane_http_connections", &["side=\"upstream\""]);
+    panic!(
+        "{now} files are open, {before} were before; {client} clients, {upstream} connections to \
+         servers"
+    );
 }
 
 /// Lets this process, and the nodes that it starts, open as many files as the machine allows, up

@@ -9,6 +9,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::sync::LazyLock;
+
 use super::access::text;
 use super::cause::Cause;
 use crate::http1::write::decimal;
@@ -82,6 +84,25 @@ fn content(out: &mut Vec<u8>, cause: Cause, id: &[u8]) {
     put(out, b"\",\"more\":\"");
     put(out, MORE);
     put(out, b"\"}\n");
+}
+
+/// What who is not served at all is told, before anything of a request has been read.
+pub(super) fn at_the_door(cause: Cause) -> &'static [u8] {
+    static FULL: LazyLock<Vec<u8>> = LazyLock::new(|| door(Cause::TooManyClients));
+    static ENDING: LazyLock<Vec<u8>> = LazyLock::new(|| door(Cause::Draining));
+    if cause == Cause::Draining { &ENDING } else { &FULL }
+}
+
+fn door(cause: Cause) -> Vec<u8> {
+    let (mut content, status) = (Vec::new(), cause.status());
+    self::content(&mut content, cause, b"-");
+    let mut out = format!("HTTP/1.1 {status} ").into_bytes();
+    put(&mut out, reason(status));
+    let rest = "Content-Type: application/problem+json\r\nCache-Control: no-store\r\n\
+        Retry-After: 1\r\nConnection: close\r\nContent-Length: ";
+    put(&mut out, format!("\r\n{rest}{}\r\n\r\n", content.len()).as_bytes());
+    put(&mut out, &content);
+    out
 }
 
 /// Where an operator looks next.

@@ -15,8 +15,9 @@ use crate::http1::write::Address;
 use crate::http1::{self, Scan};
 use crate::runtime::{ConnKey, Driver, Kept, Loan};
 
-/// How long a client that has half-closed its connection is served on: it may have gone, and
-/// that cannot be told from a half close. (nginx and Envoy give up at once.)
+/// How long a client that has half-closed its connection is served on while nothing is sent to
+/// it: it may have gone, and that cannot be told from a half close as long as there is nothing
+/// that it could refuse. (nginx and Envoy give up at once.)
 pub(super) const HALF_CLOSED: Nanos = Nanos(1_000_000_000);
 
 /// Requests begun of one client before others have their turn.
@@ -293,6 +294,9 @@ impl Proxy {
             Stage::Exchange => {
                 let whole = client.exchange.as_ref().is_some_and(|e| e.request.is_done());
                 if whole || !client.input.is_empty() {
+                    if let Some(exchange) = client.exchange.as_mut() {
+                        exchange.progress = self.now.mono;
+                    }
                     self.alarm_exchange(&mut client);
                 } else {
                     // The content will never be whole.

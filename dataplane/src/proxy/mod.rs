@@ -324,10 +324,7 @@ impl Proxy {
     /// Tells a client that it is not served.
     pub fn refuse(&self, socket: Socket, cause: Cause) {
         self.causes.add(cause);
-        socket.refuse(
-            b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n\
-              Content-Length: 0\r\n\r\n",
-        );
+        socket.refuse(answers::at_the_door(cause));
     }
 
     /// Lets go of all clients with nothing under way, and of others after their answer. Says

@@ -101,7 +101,12 @@ impl Output {
         self.accounted = pending;
     }
 
-    /// When the peer has last taken bytes, as far as looks can tell.
+    /// When the peer has last been seen to take bytes.
+    pub(super) fn since(&self) -> Nanos {
+        self.since
+    }
+
+    /// The same after a look.
     pub(super) fn look(&mut self, unsent: usize, now: Nanos) -> Nanos {
         if self.left != unsent {
             (self.left, self.since) = (unsent, now);

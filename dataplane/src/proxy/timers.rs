@@ -9,6 +9,7 @@ use shards::time::Nanos;
 use shards::wheel::Wheel;
 
 use super::cause::Cause;
+use super::clients::HALF_CLOSED;
 use super::peers::{Alarm, Client, Stage, Upstream, Use};
 use super::{Hands, Proxy};
 use crate::runtime::{ConnKey, Driver};
@@ -24,6 +25,8 @@ pub(super) const CONNECT: Nanos = Nanos(5 * Nanos::SECOND.0);
 pub(super) const ANSWER: Nanos = Nanos(60 * Nanos::SECOND.0);
 /// How long a client may take nothing of an answer (nginx: `send_timeout 60s`).
 pub(super) const SEND: Nanos = Nanos(60 * Nanos::SECOND.0);
+/// The same when it has half-closed its connection: it has gone, most likely.
+const HALF_SEND: Nanos = Nanos(5 * Nanos::SECOND.0);
 /// How often a client that has not taken all is looked at.
 const LOOK: Nanos = Nanos(Nanos::SECOND.0);
 /// How long an unused connection to a server is kept.
@@ -114,7 +117,8 @@ impl Proxy {
         if client.stage != Stage::Exchange && client.out.in_flight > 0 {
             // What it owes is that it takes its answers.
             let now = self.now.mono;
-            let until = client.out.look(hands.driver.unsent(key), now).after(SEND);
+            let taken = client.out.look(hands.driver.unsent(key), now);
+            let until = taken.after(if client.ended { HALF_SEND } else { SEND });
             if until <= now {
                 self.causes.add(Cause::SlowReader);
                 return self.drop_client(hands, client);
@@ -172,7 +176,7 @@ impl Proxy {
             let taken = upstream.out.look(hands.driver.unsent(upstream.key), now);
             exchange.progress = exchange.progress.max(taken);
         }
-        if client.ended && exchange.status == 0 {
+        if client.ended && !full && exchange.progress.max(taken).after(HALF_CLOSED) <= now {
             return Some(Cause::ClientGone);
         }
         if exchange.until <= now {
@@ -191,8 +195,12 @@ impl Proxy {
             }
             exchange.request_bytes_then = exchange.request_bytes;
         } else if full {
-            if taken.after(SEND) <= now {
-                return Some(Cause::SlowReader);
+            let (span, cause) = match client.ended {
+                true => (HALF_SEND, Cause::ClientGone),
+                false => (SEND, Cause::SlowReader),
+            };
+            if taken.after(span) <= now {
+                return Some(cause);
             }
         } else if exchange.progress.after(exchange.patience) <= now {
             return Some(late);
@@ -229,11 +237,11 @@ pub(super) fn arm_exchange(wheel: &mut Wheel<ConnKey>, client: &mut Client, now:
     } else {
         exchange.progress.after(exchange.patience)
     };
-    if client.ended && exchange.status == 0 {
-        at = at.min(now.after(super::clients::HALF_CLOSED));
-    }
     if !full {
         at = at.min(exchange.backend_until);
+        if client.ended {
+            at = at.min(exchange.progress.max(client.out.since()).after(HALF_CLOSED));
+        }
     }
     at = at.min(exchange.until);
     set(wheel, &mut client.alarm, client.key, at);

@@ -46,8 +46,8 @@ struct Conn {
     /// Whether the kernel is still at connecting it.
     connecting: bool,
     receiving: bool,
-    /// Whether the peer will send no more.
-    ended: bool,
+    /// Whether nothing can come of it any more.
+    over: bool,
     sending: Option<Payload>,
     /// What the poll set is told to watch, besides errors and hang-ups; `None` while it is not
     /// in the set, since those would be reported for ever.
@@ -126,8 +126,8 @@ impl Epoll {
         if conn.connecting {
             wanted = EventFlags::OUT;
         }
-        // A connection that is paused is watched for a reset.
-        let wanted = (!conn.ended || !wanted.is_empty()).then_some(wanted);
+        // One that is paused, or whose peer has ended, is watched for a reset.
+        let wanted = (!conn.over || !wanted.is_empty()).then_some(wanted);
         let outcome = match (conn.watched, wanted) {
             (before, after) if before == after => return,
             (_, None) => epoll::delete(&self.set, &conn.fd),
@@ -219,7 +219,7 @@ impl Epoll {
         let Some(conn) = slot.conn.as_ref().filter(|c| c.receiving) else { return };
         match recv(&conn.fd, &mut buffer[..], RecvFlags::DONTWAIT) {
             Ok((0, _)) => {
-                self.over(key);
+                self.pause(key);
                 events.push(Event::Ended(key));
             }
             Ok((n, _)) => {
@@ -253,7 +253,7 @@ impl Epoll {
                 events.push(Event::Connected(key));
             }
             Err(errno) => {
-                (conn.receiving, conn.ended) = (false, true);
+                (conn.receiving, conn.over) = (false, true);
                 conn.connecting = false;
                 events.push(Event::Failed(key, errno.into()));
             }
@@ -280,17 +280,17 @@ impl Epoll {
             fd,
             connecting,
             receiving: true,
-            ended: false,
+            over: false,
             sending: None,
             watched: Some(watched),
         });
         Ok(key)
     }
 
-    /// The peer will send no more.
+    /// Nothing can come any more.
     fn over(&mut self, key: ConnKey) {
         if let Some(conn) = self.conn(key) {
-            (conn.receiving, conn.ended) = (false, true);
+            (conn.receiving, conn.over) = (false, true);
             self.watch(key);
         }
     }
@@ -299,7 +299,7 @@ impl Epoll {
     /// reported for ever.
     fn broken(&mut self, key: ConnKey, flags: EventFlags, events: &mut Vec<Event>) {
         let Some(conn) = self.conn(key) else { return };
-        conn.ended = true;
+        conn.over = true;
         if flags.contains(EventFlags::ERR) {
             let error = sockopt::socket_error(&conn.fd).and_then(|outcome| outcome).err();
             events.push(Event::Failed(key, error.unwrap_or(Errno::CONNRESET).into()));
@@ -376,7 +376,7 @@ impl Driver for Epoll {
 
     fn resume(&mut self, key: ConnKey) {
         if let Some(conn) = self.conn(key) {
-            (conn.receiving, conn.ended) = (true, false);
+            (conn.receiving, conn.over) = (true, false);
             self.watch(key);
         }
     }

@@ -151,7 +151,7 @@ pub trait Driver {
     fn connect(&mut self, to: SocketAddr) -> io::Result<ConnKey>;
 
     /// Stops receiving. What has been received already still arrives as events, and so does a
-    /// reset by the peer; its end in order does not.
+    /// reset by the peer; its end in order does not. After that end, too, a reset is told.
     fn pause(&mut self, conn: ConnKey);
 
     /// Starts receiving again.

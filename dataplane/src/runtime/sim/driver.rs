@@ -76,9 +76,10 @@ impl SimDriver {
                     _ => return,
                 };
                 net.counts.late_reads += u64::from(stopping);
+                let over = matches!(event, Event::Failed(..));
                 events.push(event);
                 if let Some(conn) = net.slot_mut(self.me, key) {
-                    conn.receive = Receive::Over;
+                    conn.receive = if over { Receive::Over } else { Receive::Off };
                 }
                 return;
             }

@@ -91,7 +91,7 @@ pub(super) enum Receive {
     /// Told to stop; the next turn may still bring something.
     Stopping,
     Off,
-    /// The end or a reset has been said.
+    /// A reset has been said.
     Over,
 }
 

@@ -251,6 +251,20 @@ fn play_reset_while_paused(
     vec![before, resumed, seen, events(driver, peer)]
 }
 
+/// A peer that has ended in order, and then goes.
+fn play_reset_after_the_end(
+    driver: &mut dyn Driver,
+    key: ConnKey,
+    peer: &mut dyn Peer,
+) -> Vec<String> {
+    peer.finish();
+    let ended = events(driver, peer);
+    peer.reset();
+    let seen = events(driver, peer);
+    driver.close(key);
+    vec![ended, seen, events(driver, peer)]
+}
+
 type Script = fn(&mut dyn Driver, ConnKey, &mut dyn Peer) -> Vec<String>;
 
 fn on_kernel(mut driver: impl Driver, script: Script) -> Vec<String> {
@@ -282,8 +296,14 @@ fn on_sim(rules: Rules, seed: u64, script: Script) -> Vec<String> {
 
 #[test]
 fn the_same_script_brings_the_same_events() {
-    let scripts: [Script; 5] =
-        [play, play_breaks, play_close_over_unread, play_reset, play_reset_while_paused];
+    let scripts: [Script; 6] = [
+        play,
+        play_breaks,
+        play_close_over_unread,
+        play_reset,
+        play_reset_while_paused,
+        play_reset_after_the_end,
+    ];
     for script in scripts {
         let expect = on_kernel(Epoll::new().unwrap(), script);
         assert_eq!(on_kernel(Uring::new().unwrap(), script), expect, "uring");

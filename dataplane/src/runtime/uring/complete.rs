@@ -73,7 +73,7 @@ impl Uring {
             Op::Ring => self.bells.refused(key.index), // success is not reported
             Op::Rung => events.push(Event::Woken),
             Op::Connect => self.connected(key, cqe.result(), events),
-            Op::Watch => self.watched(key, cqe.result(), events),
+            Op::Watch => self.watched(key, cqe, events),
         }
     }
 
@@ -100,13 +100,15 @@ impl Uring {
     }
 
     /// A connection that has been paused is broken, or closed by both sides.
-    fn watched(&mut self, key: ConnKey, result: i32, events: &mut Vec<Event>) {
-        self.in_flight -= 1;
+    fn watched(&mut self, key: ConnKey, cqe: &cqueue::Entry, events: &mut Vec<Event>) {
+        let more = cqueue::more(cqe.flags());
+        self.in_flight -= usize::from(!more);
         let Some(conn) = self.conn(key) else { return };
-        conn.watched = false;
+        conn.watched = more;
         if conn.closing {
             return self.settle(key);
         }
+        let result = cqe.result();
         // One that receives hears of it by that.
         let broken = result > 0 && result & i32::from(libc::POLLERR) != 0;
         if broken && conn.receive != Receive::Armed {
@@ -141,6 +143,7 @@ impl Uring {
             }
             (None, _) => {
                 conn.wanted = false;
+                self.ended.push(key);
                 events.push(Event::Ended(key));
             }
             (Some(Errno::NOBUFS), _) => {

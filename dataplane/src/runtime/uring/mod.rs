@@ -68,6 +68,8 @@ pub struct Uring {
     /// Until when accepting rests after a failure.
     accept_rests: Option<Nanos>,
     loans: Vec<u16>,
+    /// Connections whose peers have ended: watched from the next turn on, if they are open then.
+    ended: Vec<ConnKey>,
     /// Connections whose receive ended for want of buffers; armed anew next turn.
     starved: Vec<ConnKey>,
     starved_count: u64,
@@ -99,6 +101,7 @@ impl Uring {
             stopping: false,
             accept_rests: None,
             loans: Vec::new(),
+            ended: Vec::new(),
             starved: Vec::new(),
             starved_count: 0,
             completions: Vec::new(),
@@ -134,7 +137,9 @@ impl Uring {
         conn.watched = true;
         let fd = types::Fd(conn.fd.as_raw_fd());
         self.in_flight += 1;
-        self.push(opcode::PollAdd::new(fd, libc::POLLERR as u32).build(), Op::Watch, key);
+        // Again and again, since the peer's end in order is told as well.
+        let entry = opcode::PollAdd::new(fd, libc::POLLERR as u32).multi(true).build();
+        self.push(entry, Op::Watch, key);
     }
 
     fn arm_accept(&mut self, index: usize) {
@@ -176,6 +181,9 @@ impl Uring {
         for ring in [&mut self.buffers, &mut self.pieces] {
             ring.take_back();
             ring.publish();
+        }
+        while let Some(key) = self.ended.pop() {
+            self.watch(key);
         }
         while let Some(key) = self.starved.pop() {
             self.arm_receive(key);
@@ -303,13 +311,14 @@ impl Driver for Uring {
             return;
         }
         conn.closing = true;
+        let watched = conn.watched;
         if conn.dialled.is_some() {
             self.give_up_dialling(key);
         } else if conn.receive != Receive::Quiet || conn.sending.is_some() {
             // Ends both requests; an error means that the peer has ended them already.
             let _ = shutdown(&conn.fd, Shutdown::Both);
-        } else if conn.watched {
-            // Closing over what is unread is to reset, so that nothing may be said before.
+        }
+        if watched {
             let entry = opcode::AsyncCancel::new(Op::Watch.token(key)).build();
             self.push(entry, Op::Cancel, key);
         }
