@@ -79,7 +79,7 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
         }
         None => (None, None),
     };
-    let mut endpoints = Endpoints::default();
+    let mut endpoints = Endpoints::new(node.len());
     let limits = (net::raise_file_limit().saturating_sub(OWN_DESCRIPTORS), seed);
     let mut proxies =
         Proxies::new(listeners, loaded.snapshot, &mut endpoints, &node, pens, limits)?;

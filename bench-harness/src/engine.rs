@@ -166,9 +166,11 @@ impl<'a, D: Driver> Engine<'a, D> {
             Event::Ended(_) | Event::Failed(..) | Event::Deaf(..) => {
                 Err("the server closed a connection".into())
             }
-            Event::Accepted(..) | Event::AcceptFailed(_) | Event::Connected(_) | Event::Woken => {
-                Ok(())
-            }
+            Event::Accepted(..)
+            | Event::AcceptFailed(_)
+            | Event::Connected(_)
+            | Event::Released(..)
+            | Event::Woken => Ok(()),
         }
     }
 

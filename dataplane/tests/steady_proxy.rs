@@ -119,7 +119,7 @@ impl Server {
         let node: Arc<[Arc<Control>]> = Arc::new([Arc::default()]);
         let control = node[0].clone();
         let snapshot = draft(endpoint).compile().unwrap();
-        let served = publication(Endpoints::default().serve(snapshot, &[None]).unwrap());
+        let served = publication(Endpoints::new(1).serve(snapshot, &[None]).unwrap());
         let (mut pens, writer, desk) = access_log(1).unwrap();
         let null = || std::fs::OpenOptions::new().write(true).open("/dev/null");
         std::thread::spawn(move || writer.run(null));

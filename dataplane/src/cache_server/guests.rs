@@ -243,6 +243,7 @@ impl<D: Driver> CacheServer<D> {
             }
             Message::Farewell(client) => self.shard.store.watches.unwatch(client),
             Message::Connection(handed) => self.take_over(handed),
+            Message::Lending(said) => self.hear_lending(from, said),
             Message::MakeRoom(bytes) => across.wanted = across.wanted.max(bytes),
             Message::Settled(id) => across.lender.take_back(id),
         }

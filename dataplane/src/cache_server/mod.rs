@@ -351,7 +351,7 @@ impl<D: Driver> CacheServer<D> {
                 self.proxied(event);
             }
             Event::Sent(key, _) if self.is_proxied(key) => self.proxied(event),
-            Event::Connected(_) => self.proxied(event),
+            Event::Connected(_) | Event::Released(..) => self.proxied(event),
             Event::Received(key, loan) => self.received(key, loan)?,
             Event::Ended(key) => {
                 // What it sent before is executed first.

@@ -5,15 +5,15 @@
 
 #![forbid(unsafe_code)]
 
-use shards::ids::DbId;
+use shards::ids::{DbId, ShardId};
 use shards::order::Seq;
 use shards::reply::Protocol;
 use shards::session::Face;
 
 use super::CacheServer;
 use super::output::conn_of;
-use crate::mesh::parcel::{NewHead, Service, Ticket};
-use crate::proxy::{Hands, Proxy};
+use crate::mesh::parcel::{Message, NewHead, Service, Ticket};
+use crate::proxy::{Hands, Lending, Proxy};
 use crate::runtime::{ConnKey, Driver, Event, ListenerId, Socket};
 
 impl<D: Driver> CacheServer<D> {
@@ -82,6 +82,9 @@ impl<D: Driver> CacheServer<D> {
     /// What the proxy wants to know of other shards' buckets travels as the command does.
     fn ask_for_proxy(&mut self) {
         let (Some(proxy), Some(across)) = (&mut self.proxy, &mut self.across) else { return };
+        while let Some((shard, said)) = proxy.lending() {
+            across.mesh.post(shard, Message::Lending(said));
+        }
         let Some(spec) = self.throttle else { return };
         for _ in 0..proxy.questions() {
             let Some(question) = proxy.question() else { return };
@@ -105,6 +108,11 @@ impl<D: Driver> CacheServer<D> {
             open.push_words(head, &question.args, ticket);
             proxy.asked(question);
         }
+    }
+
+    /// Another shard wants or lends an idle connection.
+    pub(super) fn hear_lending(&mut self, from: ShardId, said: Lending) {
+        self.with_proxy(|proxy, hands| proxy.hear_lending(hands, from, said));
     }
 
     /// An answer to that.

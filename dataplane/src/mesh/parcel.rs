@@ -21,6 +21,7 @@ use shards::reply::Protocol;
 use shards::session::Face;
 use shards::store::{Detached, KeyHash, Lent, LentId};
 
+use crate::proxy::Lending;
 use crate::runtime::{ConnKey, Socket};
 
 /// Requests of one parcel.
@@ -131,6 +132,8 @@ pub enum Message {
     Connection(Handed),
     /// So many bytes are wanted for another shard's keys.
     MakeRoom(u64),
+    /// What is wanted, or lent, of idle connections to servers.
+    Lending(Lending),
     /// A borrowed value is read no more.
     Settled(LentId),
 }

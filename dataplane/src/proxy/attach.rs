@@ -3,10 +3,9 @@
 #![forbid(unsafe_code)]
 
 use super::cause::Cause;
-use super::peers::{Alarm, Client, Output, Target, Upstream, Use};
+use super::peers::{Client, Target, Upstream, Use};
 use super::timers;
 use super::{Hands, Proxy};
-use crate::http1::Scan;
 use crate::runtime::{ConnKey, Driver, Kept};
 
 /// Connections begun for one request before it is given up.
@@ -97,28 +96,8 @@ impl Proxy {
         let key = key?;
         self.stats.dialled.add(1);
         self.stats.upstreams.set(self.stats.upstreams.get() + 1);
-        let mut upstream = Box::new(Upstream {
-            key,
-            target,
-            state: Use::Connecting,
-            client: Some(client),
-            answering: false,
-            reused: false,
-            replayable: false,
-            kept: Vec::new(),
-            input: Vec::new(),
-            scan: Scan::default(),
-            response: None,
-            keep_alive: false,
-            out: Output::default(),
-            alarm: Alarm::default(),
-            paused: false,
-            held_since: None,
-            pieces: false,
-            deaf: false,
-            ended: false,
-            finishing: false,
-        });
+        let mut upstream = Box::new(Upstream::new(key, target, Use::Connecting));
+        upstream.client = Some(client);
         self.alarm_upstream(&mut upstream, timers::CONNECT);
         self.upstreams.put(upstream);
         Ok(key)

@@ -58,19 +58,19 @@ impl Proxy {
         self.proceed(hands, client, source, at, head, None);
     }
 
-    /// A request whose limit has been decided elsewhere goes on from its head.
+    /// A request goes on from its head after another shard has answered.
     pub(super) fn go_on<D: Driver>(
         &mut self,
         hands: &mut Hands<'_, D>,
         client: &mut Client,
         held: Vec<u8>,
-        said: Said,
+        said: Option<Said>,
     ) {
         let mut scan = Scan::default();
         match http1::request(&held, &mut scan, &self.limits, &mut self.fields) {
             Ok(Some(head)) => {
                 let source = Source::Copied(held, 0);
-                self.proceed(hands, client, &source, 0, &head, Some(said));
+                self.proceed(hands, client, &source, 0, &head, said);
                 if let Source::Copied(mut held, _) = source {
                     self.buffers.put(&mut held);
                 }
@@ -110,6 +110,12 @@ impl Proxy {
             let backend = plan.timeouts.backend.filter(|span| *span != Nanos(0));
             exchange.backend = backend.unwrap_or(FOR_EVER);
         }
+        let borrowed = client.exchange.as_ref().is_some_and(|exchange| exchange.borrowed);
+        if !borrowed && let Some(from) = self.lender(&plan.target, hands.me) {
+            self.borrow(client, plan.target, from);
+            let bytes = &source.bytes(hands.driver)[at..];
+            return self.hold(client, bytes, head);
+        }
         let upstream = match self.attach(hands, client, plan.target) {
             Ok(upstream) => upstream,
             Err(cause) => return self.answer(client, cause),
@@ -119,7 +125,7 @@ impl Proxy {
         self.alarm_exchange(client);
     }
 
-    /// Keeps a request's head until another shard has decided.
+    /// Keeps a request's head until another shard has answered.
     fn hold(&mut self, client: &mut Client, bytes: &[u8], head: &RequestHead) {
         let Some(exchange) = client.exchange.as_mut() else { return };
         self.buffers.fill(&mut exchange.held);
@@ -204,6 +210,8 @@ impl Proxy {
             Err(_) if served.config.rules() == 0 => return Err(Cause::NotConfigured),
             Err(why) => return Err(no_route(why)),
         };
+        let generation = served.config.generation();
+        let said = self.same_limits(client, generation, said);
         if let Some(said) = said {
             self.note_said(client, rule, said)?;
         }

@@ -10,15 +10,18 @@ const KEPT: usize = 4096;
 const KEPT_BYTES: usize = 4 << 20;
 /// Larger ones are given back to the allocator: a connection's credit and what comes before it is stopped.
 pub(super) const LARGEST: usize = super::CREDIT + 2 * crate::runtime::RECEIVE_BUFFER_BYTES;
+/// Room for what one receive brings, and its frame.
+const SOME: usize = 2 * crate::runtime::RECEIVE_BUFFER_BYTES;
 /// Room of a new one.
 const FRESH: usize = 4 << 10;
 
-/// Makes room for so many more bytes. What is longer than a few kilobytes grows to `most` in one
-/// step: doubling would leave as much behind in pieces, of each of many stalled connections.
+/// Makes room for so many more bytes. What is longer than two receive buffers grows to `most` in
+/// one step: doubling would leave as much behind in pieces, of each of many stalled connections.
 pub(super) fn make_room(buffer: &mut Vec<u8>, more: usize, most: usize) {
     let len = buffer.len() + more;
     if buffer.capacity() < len && len > 2 * FRESH {
-        buffer.reserve_exact(len.max(most) - buffer.len());
+        let room = if len <= SOME { SOME } else { len.max(most) };
+        buffer.reserve_exact(room - buffer.len());
     }
 }
 

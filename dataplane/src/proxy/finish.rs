@@ -244,6 +244,7 @@ impl Proxy {
     pub(super) fn close_idle<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey) {
         if let Some(upstream) = self.upstreams.take(key) {
             self.pool.forget(upstream.target.slot, key);
+            self.loan_fails(key);
             self.close_server(hands, upstream);
         }
     }

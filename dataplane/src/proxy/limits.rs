@@ -103,7 +103,6 @@ impl Proxy {
             if home != buckets.me {
                 exchange.asked = self.questions.ask(client.key, home, at, &self.scratch, limit);
                 self.scratch.clear();
-                exchange.generation = served.config.generation();
                 return Ok(Limits::Asked);
             }
             let cost = Tokens(limit.cost());
@@ -160,7 +159,9 @@ impl Proxy {
         let mut answers = std::mem::take(&mut self.questions.answers);
         for (key, number, said) in answers.drain(..) {
             let Some(mut client) = self.clients.take(key) else { continue };
-            let open = |e: &super::peers::Exchange| !e.held.is_empty() && e.asked == number;
+            let open = |e: &super::peers::Exchange| {
+                !e.held.is_empty() && e.borrowing.is_none() && e.asked == number
+            };
             if client.exchange.as_deref().is_some_and(open) {
                 self.limit_decided(hands, &mut client, said);
             }
@@ -184,12 +185,29 @@ impl Proxy {
                 self.buffers.put(&mut held);
                 self.answer(client, Cause::NoBucket);
             }
-            Some(said) => self.go_on(hands, client, held, said),
+            said => self.go_on(hands, client, held, said),
         }
         // What came behind the head waits in the client's input.
         if !client.input.is_empty() {
             self.feed_kept(hands, client);
         }
+    }
+
+    /// Another configuration may have come since limits were asked: its own are asked from the
+    /// first, and what has been said counts no more.
+    pub(super) fn same_limits(
+        &self,
+        client: &mut Client,
+        generation: u64,
+        said: Option<Said>,
+    ) -> Option<Said> {
+        let exchange = client.exchange.as_mut()?;
+        if exchange.generation == generation {
+            return said;
+        }
+        (exchange.generation, exchange.limits) = (generation, 0);
+        exchange.extra.clear();
+        None
     }
 
     /// Notes what the limit that was asked last has said.
@@ -201,12 +219,6 @@ impl Proxy {
     ) -> Result<(), Cause> {
         let Some(exchange) = client.exchange.as_mut() else { return Ok(()) };
         let served = self.served.get();
-        if exchange.generation != served.config.generation() {
-            // Another configuration has come meanwhile: its limits are asked from the first.
-            exchange.limits = 0;
-            exchange.extra.clear();
-            return Ok(());
-        }
         let mut limits = served.config.rule(rule).limits();
         let asked = exchange.limits.checked_sub(1).and_then(|n| limits.nth(n));
         if let Some(id) = asked {

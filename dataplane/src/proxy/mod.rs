@@ -19,6 +19,7 @@ mod access;
 mod answers;
 mod attach;
 mod begin;
+mod borrow;
 mod buffers;
 mod cause;
 mod clients;
@@ -48,6 +49,7 @@ use shards::store::Hasher;
 use shards::time::{Nanos, Now};
 use shards::wheel::Wheel;
 
+pub use borrow::Lending;
 pub use cause::{Cause, CauseCounts};
 pub use lines::{Desk, Pen, Writer, access_log};
 pub use served::{Endpoints, Served};
@@ -57,6 +59,7 @@ use crate::publish::{Publisher, Subscriber};
 use crate::runtime::{ConnKey, Driver, Event, ListenerId, Loan, Socket};
 use crate::telemetry::ProxyStats;
 use access::AccessLog;
+use borrow::Loans;
 use buffers::Buffers;
 use date::Date;
 use id::Random;
@@ -152,6 +155,7 @@ pub struct Proxy {
     pending: usize,
     burst: bool,
     questions: Questions,
+    loans: Loans,
     /// Whether there is a configuration that has not been looked at.
     new: bool,
 }
@@ -189,6 +193,7 @@ impl Proxy {
             pending: 0,
             burst: false,
             questions: Questions::default(),
+            loans: Loans::default(),
             new: true,
         }
     }
@@ -225,6 +230,7 @@ impl Proxy {
             Event::Received(key, loan) => self.server_received(hands, key, loan),
             Event::Ended(key) => self.server_ended(hands, key, Cause::UpstreamClosed),
             Event::Connected(key) => self.server_connected(key),
+            Event::Released(key, socket) => self.released(key, socket),
             Event::Failed(key, _) | Event::Deaf(key, _) if self.clients.has(key) => {
                 self.close_client(hands, key);
             }
@@ -276,6 +282,9 @@ impl Proxy {
     fn forget_others<D: Driver>(&mut self, hands: &mut Hands<'_, D>) {
         let served = self.served.get();
         let slots: HashSet<u32> = served.endpoints.iter().map(|e| e.slot).collect();
+        for endpoint in served.endpoints.iter().filter(|e| !e.idle.is_empty()) {
+            self.pool.tell_others(endpoint.slot, endpoint.idle.clone(), hands.me.0.into());
+        }
         for key in self.pool.of_others(|slot| slots.contains(&slot)) {
             self.close_idle(hands, key);
         }

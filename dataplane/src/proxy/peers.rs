@@ -6,7 +6,7 @@
 //! client:   Head --head is whole--> Exchange --answered--> Head ...
 //!             |                        |  \--101--> Tunnel
 //!             +---- refused, last -----+-----> Closing --peer gone, or its time is up--> gone
-//! upstream: Connecting --> Busy <--answered, request--> Idle
+//! upstream: Connecting --> Busy <--answered, request--> Idle --lent--> another shard's Idle
 //!                            \--101--> Tunnel
 //! ```
 
@@ -234,7 +234,10 @@ pub(super) struct Exchange {
     pub(super) record: Vec<u8>,
     /// Fields that the limiter adds to the answer.
     pub(super) extra: Vec<u8>,
-    /// The head, while another shard decides on a limit.
+    /// Which idle connection of another shard is waited for, and whether one has been.
+    pub(super) borrowing: Option<u32>,
+    pub(super) borrowed: bool,
+    /// The head, while another shard decides on a limit, or looks for an idle connection.
     pub(super) held: Vec<u8>,
     /// Limits that have been asked, and the generation of the configuration that has them.
     pub(super) limits: usize,
@@ -289,6 +292,8 @@ impl Default for Exchange {
             given: Vec::new(),
             record: Vec::new(),
             extra: Vec::new(),
+            borrowing: None,
+            borrowed: false,
             held: Vec::new(),
             limits: 0,
             generation: 0,
@@ -382,6 +387,8 @@ pub(super) enum Use {
     Connecting,
     Busy,
     Idle,
+    /// On its way to another shard.
+    Leaving,
     Tunnel,
 }
 

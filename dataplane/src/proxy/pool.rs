@@ -6,6 +6,9 @@
 
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
+
+use super::borrow::Idle;
 use crate::runtime::ConnKey;
 
 /// Idle connections kept for one endpoint.
@@ -15,6 +18,17 @@ const KEPT: usize = 256;
 struct Entry {
     idle: Vec<ConnKey>,
     under_way: u32,
+    /// How many are idle, for other shards.
+    told: Option<(Arc<[Idle]>, usize)>,
+}
+
+impl Entry {
+    #[inline]
+    fn tell(&self) {
+        if let Some((idle, me)) = &self.told {
+            idle[*me].set(self.idle.len());
+        }
+    }
 }
 
 /// See the module's text.
@@ -52,9 +66,30 @@ impl Pool {
 
     /// An idle connection, which is no longer idle.
     pub(super) fn take(&mut self, slot: u32) -> Option<ConnKey> {
-        let key = self.entries.get_mut(slot as usize)?.idle.pop()?;
+        let entry = self.entries.get_mut(slot as usize)?;
+        let key = entry.idle.pop()?;
+        entry.tell();
         self.idle -= 1;
         Some(key)
+    }
+
+    /// The one that has been idle for the longest time, which no longer is.
+    pub(super) fn take_oldest(&mut self, slot: u32) -> Option<ConnKey> {
+        let key = *self.entries.get(slot as usize)?.idle.first()?;
+        self.forget(slot, key);
+        Some(key)
+    }
+
+    /// Whether any is idle.
+    pub(super) fn has(&self, slot: u32) -> bool {
+        self.entries.get(slot as usize).is_some_and(|entry| !entry.idle.is_empty())
+    }
+
+    /// Where the number of idle ones is told: the counters of all shards, and which is this one's.
+    pub(super) fn tell_others(&mut self, slot: u32, idle: Arc<[Idle]>, me: usize) {
+        let entry = self.entry(slot);
+        entry.told = Some((idle, me));
+        entry.tell();
     }
 
     /// A connection becomes idle; `false` when there are enough.
@@ -64,6 +99,7 @@ impl Pool {
             return false;
         }
         entry.idle.push(key);
+        entry.tell();
         self.idle += 1;
         true
     }
@@ -73,6 +109,7 @@ impl Pool {
         let entry = self.entry(slot);
         if let Some(at) = entry.idle.iter().rposition(|idle| *idle == key) {
             entry.idle.remove(at);
+            entry.tell();
             self.idle -= 1;
         }
     }

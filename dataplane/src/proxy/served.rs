@@ -14,6 +14,7 @@ use shards::config::{BackendView, EndpointId, LimitId, PortId, Snapshot};
 use shards::limit::{Policies, Rate, Tokens};
 use shards::time::Nanos;
 
+use super::borrow::Idle;
 use super::peers::Written;
 use super::pool::Pool;
 
@@ -25,6 +26,8 @@ pub(super) struct Endpoint {
     /// Its number on this node.
     pub(super) slot: u32,
     pub(super) health: Arc<Health>,
+    /// Idle connections to it, of each shard; none where there is one shard.
+    pub(super) idle: Arc<[Idle]>,
 }
 
 /// See the module's text.
@@ -42,9 +45,25 @@ pub struct Served {
 
 /// Who knows all endpoints that there have been; the control side has one.
 #[derive(Debug, Default)]
-pub struct Endpoints(HashMap<SocketAddr, (u32, Arc<Health>)>);
+pub struct Endpoints {
+    known: HashMap<SocketAddr, Known>,
+    shards: usize,
+}
+
+/// What stays of an endpoint from generation to generation.
+#[derive(Debug)]
+struct Known {
+    slot: u32,
+    health: Arc<Health>,
+    idle: Arc<[Idle]>,
+}
 
 impl Endpoints {
+    /// None yet, for a node of so many shards.
+    pub fn new(shards: usize) -> Self {
+        Self { known: HashMap::new(), shards }
+    }
+
     /// A generation to serve. `listeners` are the node's, by their port in the configuration;
     /// the first is the default one.
     ///
@@ -65,11 +84,15 @@ impl Endpoints {
         let endpoints = (0..config.endpoints())
             .map(|n| {
                 let address = config.endpoint(EndpointId(n));
-                let next = self.0.len() as u32;
-                let (slot, health) =
-                    self.0.entry(address).or_insert_with(|| (next, Arc::default()));
+                let (slot, shards) = (self.known.len() as u32, self.shards);
+                let known = self.known.entry(address).or_insert_with(|| Known {
+                    slot,
+                    health: Arc::default(),
+                    idle: (0..shards).map(|_| Idle::default()).collect(),
+                });
                 let text = Written::of(address);
-                Endpoint { address, text, slot: *slot, health: health.clone() }
+                let (health, idle) = (known.health.clone(), known.idle.clone());
+                Endpoint { address, text, slot: known.slot, health, idle }
             })
             .collect();
         Ok(Served { config, ports, endpoints, rates, policies: Arc::new(policies) })

@@ -220,7 +220,7 @@ impl Proxy {
             Use::Idle => self.close_idle(hands, key),
             Use::Connecting => self.connect_failed(hands, key, Cause::ConnectTimeout),
             // The client's clock counts.
-            Use::Busy | Use::Tunnel => {}
+            Use::Busy | Use::Tunnel | Use::Leaving => {}
         }
     }
 }

@@ -287,6 +287,15 @@ impl Epoll {
         Ok(key)
     }
 
+    /// Takes a connection out of the table.
+    fn let_go(&mut self, key: ConnKey) -> Option<Conn> {
+        self.conn(key)?;
+        let slot = &mut self.slots[key.index as usize];
+        slot.generation = (slot.generation + 1) % GENERATIONS;
+        self.free.push(key.index);
+        slot.conn.take()
+    }
+
     /// Nothing can come any more.
     fn over(&mut self, key: ConnKey) {
         if let Some(conn) = self.conn(key) {
@@ -406,6 +415,15 @@ impl Driver for Epoll {
         }
     }
 
+    fn release(&mut self, key: ConnKey) {
+        let Some(conn) = self.let_go(key) else { return };
+        if conn.watched.is_some() {
+            // It is in the set, so that this cannot fail.
+            let _ = epoll::delete(&self.set, &conn.fd);
+        }
+        self.pending.push(Event::Released(key, conn.fd.into()));
+    }
+
     fn reset(&mut self, key: ConnKey) {
         if let Some(conn) = self.conn(key) {
             net::reset(&conn.fd);
@@ -413,12 +431,7 @@ impl Driver for Epoll {
     }
 
     fn close(&mut self, key: ConnKey) {
-        if self.conn(key).is_some() {
-            let slot = &mut self.slots[key.index as usize];
-            slot.conn = None; // closing takes it out of the set
-            slot.generation = (slot.generation + 1) % GENERATIONS;
-            self.free.push(key.index);
-        }
+        drop(self.let_go(key)); // closing takes it out of the set
     }
 
     fn bytes(&self, loan: Loan) -> &[u8] {

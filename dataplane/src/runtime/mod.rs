@@ -90,6 +90,8 @@ pub enum Event {
     /// The peer takes nothing any more, and what was in flight is lost. What it has sent itself
     /// still comes, and its end after that.
     Deaf(ConnKey, io::Error),
+    /// What [`Driver::release`] has asked for: the connection is the caller's, and the key is dead.
+    Released(ConnKey, Socket),
     /// A payload has left whole; its memory comes back for reuse.
     Sent(ConnKey, Payload),
     /// Another thread rang the [`Waker`].
@@ -174,6 +176,11 @@ pub trait Driver {
 
     /// Tells the peer that no more will be sent; receiving goes on.
     fn finish(&mut self, conn: ConnKey);
+
+    /// Gives a connection up that has nothing in flight, so that another driver can open it:
+    /// `Released` follows, unless it is closed before. What has been received already still
+    /// arrives as events before that; what has not goes with it.
+    fn release(&mut self, conn: ConnKey);
 
     /// Tells the peer that the connection is broken (RFC 9293 section 3.10.5): what has been sent
     /// is not whole. To be closed after it.

@@ -105,6 +105,8 @@ counts! {
     counter departed ["http_departed_connections"]: "Connections of HTTP clients that have gone.";
     counter dialled ["http_dialled_connections"]: "Connections to servers begun.";
     counter reused ["http_reused_connections"]: "Requests that went over a connection that had served before.";
+    counter borrowed ["http_borrowed_connections"]: "Idle connections to servers that came from another shard.";
+    counter lent ["http_lent_connections"]: "Idle connections to servers that went to another shard.";
     counter requests ["http_requests"]: "Requests whose head was whole and sound.";
     counter answered_1xx ["http_responses", "class" = "1xx"]: "Answers, by class of their status.";
     counter answered_2xx ["http_responses", "class" = "2xx"]: "Answers, by class of their status.";

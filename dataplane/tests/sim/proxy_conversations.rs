@@ -288,7 +288,8 @@ fn hold(file: &File, case: &Case, way: Way) -> Result<(), String> {
             faults.iter().map(ToString::to_string).collect::<Vec<_>>()
         )
     });
-    let served = Endpoints::default().serve(loaded.snapshot, &[None]).expect("it is served");
+    let served =
+        Endpoints::new(way.shards.into()).serve(loaded.snapshot, &[None]).expect("it is served");
     let mut trace = Trace::new(false);
     let mut world = World::proxied(way.shards, way.seed, publication(served), &mut trace);
     (world.frozen, world.healed) = (true, !way.crumbled);

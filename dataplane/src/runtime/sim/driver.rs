@@ -17,6 +17,7 @@ use shards::time::{Nanos, Now};
 
 use super::link::{End, Server};
 use super::net::{Conn, Net, Receive, Slot};
+use super::socket::SimSocket;
 use crate::runtime::{
     ConnKey, Driver, DriverKind, Event, Kept, ListenerId, Loan, Payload, RECEIVE_BUFFER_BYTES,
     SEND_CHUNK_BYTES, Socket, Wait, Waker,
@@ -242,6 +243,20 @@ impl Driver for SimDriver {
         if let Some(link) = net.slot(self.me, key).map(|conn| conn.link) {
             net.links[link].down.finish();
         }
+    }
+
+    fn release(&mut self, key: ConnKey) {
+        let mut net = self.net.borrow_mut();
+        let Some(number) = net.slot(self.me, key).map(|conn| conn.link) else { return };
+        let (socket, fate) = SimSocket::new(number as u32);
+        let link = &mut net.links[number];
+        (link.server, link.fate) = (Server::Travelling, Some(fate));
+        let port = &mut net.ports[self.me];
+        let slot = &mut port.slots[key.index as usize];
+        slot.conn = None;
+        slot.generation = (slot.generation + 1) % GENERATIONS;
+        port.free.push(key.index);
+        port.pending.push(Event::Released(key, Socket::Simulated(socket)));
     }
 
     fn reset(&mut self, key: ConnKey) {

@@ -337,6 +337,70 @@ fn play_calls(driver: &mut dyn Driver, key: ConnKey, server: &mut dyn Peer) -> V
     lines
 }
 
+/// A connection leaves a driver for another one, with what has not been received.
+fn play_release(
+    driver: &mut dyn Driver,
+    key: ConnKey,
+    other: &mut dyn Driver,
+    peer: &mut dyn Peer,
+) -> Vec<String> {
+    peer.write(b"before");
+    let mut lines = vec![events(driver, peer)];
+    driver.release(key);
+    let mut seen = Vec::new();
+    let socket = loop {
+        peer.settle();
+        driver.turn(Wait::AtMost(10_000_000), &mut seen).unwrap();
+        match seen.pop() {
+            Some(Event::Released(released, socket)) => {
+                assert_eq!(released, key);
+                break socket;
+            }
+            None => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    peer.write(b"between");
+    peer.settle();
+    driver.close(key); // dead: nothing happens
+    assert!(driver.send(key, Payload::new(vec![1], Vec::new())).is_some());
+    lines.push(events(driver, peer));
+    let key = other.open(socket).unwrap();
+    lines.push(events(other, peer));
+    let at_once = match other.send(key, Payload::new(b"here".to_vec(), Vec::new())) {
+        Some(_) => "sent",
+        None => "",
+    };
+    lines.push(at_once.to_owned() + &events(other, peer));
+    lines.push(peer.read(4));
+    lines
+}
+
+fn release_on_kernel<D: Driver>(open: fn() -> std::io::Result<D>) -> Vec<String> {
+    let (mut driver, mut other) = (open().unwrap(), open().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (socket, _) = listener.accept().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let key = driver.open(Socket::Kernel(OwnedFd::from(socket))).unwrap();
+    play_release(&mut driver, key, &mut other, &mut peer)
+}
+
+#[test]
+fn connections_go_from_driver_to_driver() {
+    let expect = ["before", "", "between", "sent", "here"];
+    assert_eq!(release_on_kernel(Epoll::new), expect, "epoll");
+    assert_eq!(release_on_kernel(Uring::new), expect, "uring");
+    for seed in 0..10 {
+        let net = Net::new(2, RULES, seed);
+        let (mut driver, mut other) =
+            (SimDriver::new(net.clone(), 0), SimDriver::new(net.clone(), 1));
+        let (client, key) = connect(&net, &mut driver);
+        let seen = play_release(&mut driver, key, &mut other, &mut Simulated(net, client));
+        assert_eq!(seen, expect, "sim, seed {seed}");
+    }
+}
+
 /// A peer for calls that nobody answers.
 struct Nobody;
 

@@ -105,7 +105,7 @@ impl Uring {
         self.in_flight -= usize::from(!more);
         let Some(conn) = self.conn(key) else { return };
         conn.watched = more;
-        if conn.closing {
+        if conn.closing || conn.releasing {
             return self.settle(key);
         }
         let result = cqe.result();
@@ -131,7 +131,7 @@ impl Uring {
         if !more {
             conn.receive = Receive::Quiet;
         }
-        let closing = conn.closing;
+        let (closing, leaving) = (conn.closing, conn.closing || conn.releasing);
         match (error_of(cqe.result()), loan) {
             _ if closing => {}
             (None, Some(id)) if cqe.result() > 0 => {
@@ -156,7 +156,7 @@ impl Uring {
                 events.push(Event::Failed(key, errno.into()));
             }
         }
-        if closing {
+        if leaving {
             self.settle(key);
         }
     }

@@ -40,7 +40,7 @@ pub(super) use buffers::RingShare;
 use complete::Op;
 use ring::Ring;
 use shards::time::Nanos;
-use table::{Receive, Slot};
+use table::{Conn, Receive, Slot};
 
 /// Buffer group of all receives but those of long content.
 const GROUP: u16 = 0;
@@ -68,6 +68,8 @@ pub struct Uring {
     /// Until when accepting rests after a failure.
     accept_rests: Option<Nanos>,
     loans: Vec<u16>,
+    /// Connections that have been released and not been told of.
+    released: Vec<(ConnKey, OwnedFd)>,
     /// Connections whose peers have ended: watched from the next turn on, if they are open then.
     ended: Vec<ConnKey>,
     /// Connections whose receive ended for want of buffers; armed anew next turn.
@@ -101,6 +103,7 @@ impl Uring {
             stopping: false,
             accept_rests: None,
             loans: Vec::new(),
+            released: Vec::new(),
             ended: Vec::new(),
             starved: Vec::new(),
             starved_count: 0,
@@ -131,7 +134,8 @@ impl Uring {
 
     /// Watches for a reset, which goes on when the connection receives again.
     fn watch(&mut self, key: ConnKey) {
-        let Some(conn) = self.conn(key).filter(|conn| !conn.watched && !conn.closing) else {
+        let fits = |conn: &&mut Conn| !conn.watched && !conn.closing && !conn.releasing;
+        let Some(conn) = self.conn(key).filter(fits) else {
             return;
         };
         conn.watched = true;
@@ -140,6 +144,13 @@ impl Uring {
         // Again and again, since the peer's end in order is told as well.
         let entry = opcode::PollAdd::new(fd, libc::POLLERR as u32).multi(true).build();
         self.push(entry, Op::Watch, key);
+    }
+
+    fn unwatch(&mut self, key: ConnKey) {
+        if self.conn(key).is_some_and(|conn| conn.watched) {
+            let entry = opcode::AsyncCancel::new(Op::Watch.token(key)).build();
+            self.push(entry, Op::Cancel, key);
+        }
     }
 
     fn arm_accept(&mut self, index: usize) {
@@ -299,6 +310,14 @@ impl Driver for Uring {
         }
     }
 
+    fn release(&mut self, key: ConnKey) {
+        self.pause(key);
+        let Some(conn) = self.conn(key) else { return };
+        conn.releasing = true;
+        self.unwatch(key);
+        self.settle(key);
+    }
+
     fn reset(&mut self, key: ConnKey) {
         if let Some(conn) = self.conn(key) {
             net::reset(&conn.fd);
@@ -311,17 +330,13 @@ impl Driver for Uring {
             return;
         }
         conn.closing = true;
-        let watched = conn.watched;
         if conn.dialled.is_some() {
             self.give_up_dialling(key);
         } else if conn.receive != Receive::Quiet || conn.sending.is_some() {
             // Ends both requests; an error means that the peer has ended them already.
             let _ = shutdown(&conn.fd, Shutdown::Both);
         }
-        if watched {
-            let entry = opcode::AsyncCancel::new(Op::Watch.token(key)).build();
-            self.push(entry, Op::Cancel, key);
-        }
+        self.unwatch(key);
         self.settle(key);
     }
 
@@ -354,6 +369,8 @@ impl Driver for Uring {
             self.complete(&cqe, events);
         }
         self.completions = completions;
+        let released = self.released.drain(..);
+        events.extend(released.map(|(key, fd)| Event::Released(key, fd.into())));
         Ok(())
     }
 

@@ -31,6 +31,8 @@ pub(super) struct Conn {
     pub(super) dialled: Option<Box<dial::Address>>,
     /// Whether a reset is watched for, which is done while it is paused.
     pub(super) watched: bool,
+    /// Whether the caller wants its descriptor back.
+    pub(super) releasing: bool,
     pub(super) closing: bool,
 }
 
@@ -69,20 +71,25 @@ impl Uring {
             message: None,
             dialled,
             watched: false,
+            releasing: false,
             closing: false,
         });
         ConnKey { index, generation: slot.generation }
     }
 
-    /// Lets go of a closing connection once the kernel holds no request of it.
+    /// Lets go of a connection that is closed or released once the kernel holds no request of it.
     pub(super) fn settle(&mut self, key: ConnKey) {
         let Some(conn) = self.conn(key) else { return };
         let quiet = conn.receive == Receive::Quiet && conn.sending.is_none() && !conn.watched;
-        if conn.closing && quiet && conn.dialled.is_none() {
+        let over = conn.closing || conn.releasing;
+        if over && quiet && conn.dialled.is_none() {
             let slot = &mut self.slots[key.index as usize];
-            slot.conn = None;
+            let conn = slot.conn.take();
             slot.generation = (slot.generation + 1) % GENERATIONS;
             self.free.push(key.index);
+            if let Some(conn) = conn.filter(|conn| !conn.closing) {
+                self.released.push((key, conn.fd));
+            }
         }
     }
 }

@@ -1,0 +1,226 @@
+//! Idle connections to servers that travel between the shards of a node.
+//!
+//! A shard that has none to an endpoint asks another one that has, before it dials. Owns what has
+//! been asked and what is being given away. Whose connection is idle is read from counters that
+//! each shard writes for itself, and may be out of date: then the answer is none, and the asker
+//! dials.
+//!
+//! ```text
+//! asker: head kept --Wanted--> lender: idle --release--> Lent(socket) --> asker: idle, head again
+//!                                           \--gone------> Lent(none) ---> dialled
+//! ```
+
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use shards::ids::ShardId;
+
+use super::peers::{Alarm, Client, Output, Target, Upstream, Use};
+use super::{Hands, Proxy, timers};
+use crate::http1::Scan;
+use crate::runtime::{ConnKey, Driver, Socket};
+
+/// A shard wants an idle connection.
+#[derive(Debug)]
+pub struct Wanted {
+    /// The endpoint's number on this node.
+    pub(super) slot: u32,
+    /// Which question of the asker's.
+    pub(super) number: u32,
+}
+
+/// The answer.
+#[derive(Debug)]
+pub struct Lent {
+    number: u32,
+    /// The connection, unless there was none any more.
+    socket: Option<Socket>,
+}
+
+/// What one shard says to another of it.
+#[derive(Debug)]
+pub enum Lending {
+    /// See [`Wanted`].
+    Wanted(Wanted),
+    /// See [`Lent`].
+    Lent(Lent),
+}
+
+/// How many idle connections to one endpoint a shard has. Each has a cache line for itself, since
+/// it is written with every request.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct Idle(AtomicU32);
+
+impl Idle {
+    pub(super) fn set(&self, count: usize) {
+        // An estimate for others: nothing else hangs on it.
+        self.0.store(count as u32, Ordering::Relaxed);
+    }
+
+    fn any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// What is open with other shards.
+#[derive(Debug, Default)]
+pub(super) struct Loans {
+    /// Own questions: their numbers, who waits, and for what.
+    asked: Vec<(u32, ConnKey, Target)>,
+    /// Connections that are being let go: to whom, and for which question.
+    leaving: Vec<(ConnKey, ShardId, u32)>,
+    /// What is to be said.
+    out: Vec<(ShardId, Lending)>,
+    number: u32,
+}
+
+impl Proxy {
+    /// A shard that has an idle connection to an endpoint, if this one has none.
+    pub(super) fn lender(&self, target: &Target, me: ShardId) -> Option<ShardId> {
+        if self.draining || self.pool.has(target.slot) {
+            return None;
+        }
+        let endpoint = self.served.get().endpoints.get(target.index as usize)?;
+        let others = endpoint.idle.iter().zip(0..).filter(|(_, n)| *n != me.0);
+        others.filter(|(idle, _)| idle.any()).map(|(_, n)| ShardId(n)).next()
+    }
+
+    /// Asks for it; the client's head is kept meanwhile.
+    pub(super) fn borrow(&mut self, client: &mut Client, target: Target, from: ShardId) {
+        let loans = &mut self.loans;
+        loans.number = loans.number.wrapping_add(1);
+        loans.asked.push((loans.number, client.key, target));
+        let wanted = Wanted { slot: target.slot, number: loans.number };
+        loans.out.push((from, Lending::Wanted(wanted)));
+        if let Some(exchange) = client.exchange.as_mut() {
+            (exchange.borrowing, exchange.borrowed) = (Some(loans.number), true);
+        }
+    }
+
+    /// The next thing to be said to another shard.
+    pub fn lending(&mut self) -> Option<(ShardId, Lending)> {
+        self.loans.out.pop()
+    }
+
+    /// Another shard has said something.
+    pub fn hear_lending<D: Driver>(
+        &mut self,
+        hands: &mut Hands<'_, D>,
+        from: ShardId,
+        said: Lending,
+    ) {
+        match said {
+            Lending::Wanted(wanted) => self.lend(hands, from, &wanted),
+            Lending::Lent(lent) => self.lent(hands, lent),
+        }
+    }
+
+    /// Lets the connection go that has been idle for the longest time.
+    fn lend<D: Driver>(&mut self, hands: &mut Hands<'_, D>, to: ShardId, wanted: &Wanted) {
+        let key = self.pool.take_oldest(wanted.slot);
+        let Some(upstream) = key.and_then(|key| self.upstreams.get(key)) else {
+            return self.no_loan(to, wanted.number);
+        };
+        upstream.state = Use::Leaving;
+        let key = upstream.key;
+        self.loans.leaving.push((key, to, wanted.number));
+        self.stats.idle_upstreams.set(self.pool.idle() as u64);
+        hands.driver.release(key);
+    }
+
+    fn no_loan(&mut self, to: ShardId, number: u32) {
+        self.loans.out.push((to, Lending::Lent(Lent { number, socket: None })));
+    }
+
+    /// The driver has let a connection go.
+    pub(super) fn released(&mut self, key: ConnKey, socket: Socket) {
+        let Some(mut upstream) = self.upstreams.take(key) else { return };
+        self.disarm(&mut upstream.alarm);
+        self.stats.upstreams.set(self.stats.upstreams.get() - 1);
+        if let Some((to, number)) = self.loan_of(key) {
+            self.stats.lent.add(1);
+            self.loans.out.push((to, Lending::Lent(Lent { number, socket: Some(socket) })));
+        }
+    }
+
+    fn loan_of(&mut self, key: ConnKey) -> Option<(ShardId, u32)> {
+        let at = self.loans.leaving.iter().position(|(leaving, ..)| *leaving == key)?;
+        let (_, to, number) = self.loans.leaving.swap_remove(at);
+        Some((to, number))
+    }
+
+    /// A connection that was to be let go has come to its end before.
+    pub(super) fn loan_fails(&mut self, key: ConnKey) {
+        if let Some((to, number)) = self.loan_of(key) {
+            self.no_loan(to, number);
+        }
+    }
+
+    /// The answer to an own question: the client's request goes on, over what has come or not.
+    fn lent<D: Driver>(&mut self, hands: &mut Hands<'_, D>, lent: Lent) {
+        let asked = &mut self.loans.asked;
+        let Some(at) = asked.iter().position(|(number, ..)| *number == lent.number) else { return };
+        let (number, client, target) = asked.swap_remove(at);
+        if let Some(socket) = lent.socket {
+            self.take_in(hands, socket, target);
+        }
+        let Some(mut client) = self.clients.take(client) else { return };
+        if let Some(exchange) = client.exchange.as_mut()
+            && exchange.borrowing == Some(number)
+            && !exchange.held.is_empty()
+        {
+            exchange.borrowing = None;
+            let held = std::mem::take(&mut exchange.held);
+            self.go_on(hands, &mut client, held, None);
+            // What came behind the head waits in the client's input.
+            if !client.input.is_empty() {
+                self.feed_kept(hands, &mut client);
+            }
+        }
+        self.clients.put(client);
+    }
+
+    /// A connection that another shard has had.
+    fn take_in<D: Driver>(&mut self, hands: &mut Hands<'_, D>, socket: Socket, target: Target) {
+        let Ok(key) = hands.driver.open(socket) else { return };
+        self.stats.borrowed.add(1);
+        self.stats.upstreams.set(self.stats.upstreams.get() + 1);
+        let mut upstream = Box::new(Upstream::new(key, target, Use::Idle));
+        if self.draining || !self.pool.put(target.slot, key) {
+            return self.close_server(hands, upstream);
+        }
+        self.alarm_upstream(&mut upstream, timers::SERVER_IDLE);
+        self.stats.idle_upstreams.set(self.pool.idle() as u64);
+        self.upstreams.put(upstream);
+    }
+}
+
+impl Upstream {
+    /// A connection without a request.
+    pub(super) fn new(key: ConnKey, target: Target, state: Use) -> Self {
+        Self {
+            key,
+            target,
+            state,
+            client: None,
+            answering: false,
+            reused: false,
+            replayable: false,
+            kept: Vec::new(),
+            input: Vec::new(),
+            scan: Scan::default(),
+            response: None,
+            keep_alive: false,
+            out: Output::default(),
+            alarm: Alarm::default(),
+            paused: false,
+            held_since: None,
+            pieces: false,
+            deaf: false,
+            ended: false,
+            finishing: false,
+        }
+    }
+}
