@@ -1,34 +1,33 @@
 //! Byte buffers kept for reuse, so that a steady stream of requests allocates nothing.
+//!
+//! Owns two sorts: small ones, which is what a buffer begins with, and large ones, for which it is
+//! exchanged when it outgrows that. Growing by doubling instead would leave pieces of all sizes
+//! behind of each of many stalled connections, and every buffer would be large in the end.
 
 #![forbid(unsafe_code)]
 
-use crate::runtime::{Kept, Payload};
+use crate::runtime::{Kept, Payload, RECEIVE_BUFFER_BYTES};
 
-/// Buffers kept: as many as connections are likely to have something in flight at a time, and
-/// bytes of all of them.
+/// Small buffers kept, and bytes of all of them: as many as connections are likely to have
+/// something in flight at a time.
 const KEPT: usize = 4096;
 const KEPT_BYTES: usize = 4 << 20;
-/// Larger ones are given back to the allocator: a connection's credit and what comes before it is stopped.
-pub(super) const LARGEST: usize = super::CREDIT + 2 * crate::runtime::RECEIVE_BUFFER_BYTES;
-/// Room for what one receive brings, and its frame.
-const SOME: usize = 2 * crate::runtime::RECEIVE_BUFFER_BYTES;
+/// Large ones kept.
+const KEPT_LARGE: usize = 16;
 /// Room of a new one.
 const FRESH: usize = 4 << 10;
-
-/// Makes room for so many more bytes. What is longer than two receive buffers grows to `most` in
-/// one step: doubling would leave as much behind in pieces, of each of many stalled connections.
-pub(super) fn make_room(buffer: &mut Vec<u8>, more: usize, most: usize) {
-    let len = buffer.len() + more;
-    if buffer.capacity() < len && len > 2 * FRESH {
-        let room = if len <= SOME { SOME } else { len.max(most) };
-        buffer.reserve_exact(room - buffer.len());
-    }
-}
+/// Room for what one receive brings, and its frame: beyond it a buffer is a large one.
+const SMALL: usize = 2 * RECEIVE_BUFFER_BYTES;
+/// Longer ones are given back to the allocator: a connection's credit, and what comes before it
+/// is stopped.
+pub(super) const LARGEST: usize = super::CREDIT + 2 * RECEIVE_BUFFER_BYTES;
 
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
-    bytes: Vec<Vec<u8>>,
+    small: Vec<Vec<u8>>,
+    /// Bytes of the small ones.
     room: usize,
+    large: Vec<Vec<u8>>,
     /// Bytes of those that were given back to the allocator.
     dropped: usize,
     lists: Vec<Vec<(usize, Kept)>>,
@@ -37,7 +36,7 @@ pub(super) struct Buffers {
 impl Buffers {
     /// An empty buffer with some room.
     pub(super) fn take(&mut self) -> Vec<u8> {
-        let Some(buffer) = self.bytes.pop() else { return Vec::with_capacity(FRESH) };
+        let Some(buffer) = self.small.pop() else { return Vec::with_capacity(FRESH) };
         self.room -= buffer.capacity();
         buffer
     }
@@ -48,6 +47,28 @@ impl Buffers {
         if buffer.capacity() == 0 {
             *buffer = self.take();
         }
+    }
+
+    /// Makes room for so many more bytes; a large buffer has `most`, if that is more.
+    #[inline]
+    pub(super) fn make_room(&mut self, buffer: &mut Vec<u8>, more: usize, most: usize) {
+        let len = buffer.len() + more;
+        if buffer.capacity() < len && len > 2 * FRESH {
+            self.grow(buffer, len, most);
+        }
+    }
+
+    fn grow(&mut self, buffer: &mut Vec<u8>, len: usize, most: usize) {
+        if len <= SMALL {
+            return buffer.reserve_exact(SMALL - buffer.len());
+        }
+        let fits = self.large.iter().rposition(|large| large.capacity() >= len);
+        let mut large = match fits {
+            Some(at) => self.large.swap_remove(at),
+            None => Vec::with_capacity(len.max(most)),
+        };
+        large.extend_from_slice(buffer);
+        self.put(&mut std::mem::replace(buffer, large));
     }
 
     /// Takes the memory of what has been sent back.
@@ -81,13 +102,42 @@ impl Buffers {
     pub(super) fn put(&mut self, buffer: &mut Vec<u8>) {
         let mut buffer = std::mem::take(buffer);
         let room = buffer.capacity();
-        let fits = self.bytes.len() < KEPT && self.room + room <= KEPT_BYTES;
-        if fits && (FRESH..=LARGEST).contains(&room) {
-            buffer.clear();
-            self.room += room;
-            self.bytes.push(buffer);
-        } else {
-            self.dropped += room;
+        buffer.clear();
+        match room {
+            FRESH..=SMALL if self.small.len() < KEPT && self.room + room <= KEPT_BYTES => {
+                self.room += room;
+                self.small.push(buffer);
+            }
+            0..FRESH => {}
+            FRESH..=LARGEST if room > SMALL && self.large.len() < KEPT_LARGE => {
+                self.large.push(buffer);
+            }
+            _ => self.dropped += room,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_that_outgrows_its_room_is_exchanged_for_a_large_one_and_back() {
+        let mut buffers = Buffers::default();
+        let mut buffer = buffers.take();
+        buffer.extend_from_slice(b"head");
+        buffers.make_room(&mut buffer, 16 << 10, LARGEST);
+        assert_eq!(buffer.capacity(), SMALL);
+        buffers.make_room(&mut buffer, 100 << 10, LARGEST);
+        assert_eq!((buffer.capacity(), &buffer[..]), (LARGEST, &b"head"[..]));
+        let place = buffer.as_ptr();
+        buffers.put(&mut buffer);
+        let mut other = buffers.take();
+        assert_eq!(other.capacity(), SMALL, "the small one has come back");
+        buffers.make_room(&mut other, 50 << 10, LARGEST);
+        assert_eq!(other.as_ptr(), place, "and the large one serves again");
+        assert!(!buffers.dropped(1));
+        (0..=KEPT_LARGE).for_each(|_| buffers.put(&mut Vec::with_capacity(LARGEST)));
+        assert!(buffers.dropped(LARGEST), "only so many are kept");
     }
 }

@@ -6,7 +6,6 @@
 
 use shards::time::Nanos;
 
-use super::buffers::make_room;
 use super::cause::Cause;
 use super::peers::{Alarm, Client, Exchange, Output, Stage};
 use super::pump::{Held, SPLICED};
@@ -103,7 +102,7 @@ impl Proxy {
                 let source = Source::of(hands, loan, client.stage == Stage::Exchange);
                 self.feed(hands, &mut client, source);
             } else {
-                make_room(&mut client.input, bytes.len(), 2 * UNREAD);
+                self.buffers.make_room(&mut client.input, bytes.len(), 2 * UNREAD);
                 client.input.extend_from_slice(bytes);
                 if !client.waiting {
                     self.feed_kept(hands, &mut client);

@@ -8,7 +8,7 @@ use shards::config::Timeouts;
 use shards::time::Nanos;
 
 use super::Proxy;
-use super::buffers::{Buffers, LARGEST, make_room};
+use super::buffers::{Buffers, LARGEST};
 use super::cause::Cause;
 use super::peers::{Client, Mark, Output, Upstream};
 use crate::http1::{self, Body, Event, Framing};
@@ -197,7 +197,7 @@ fn put(
             }
         }
         _ => {
-            make_room(&mut out.bytes, data.len() + FRAME, LARGEST);
+            buffers.make_room(&mut out.bytes, data.len() + FRAME, LARGEST);
             if chunked {
                 http1::write::chunk(&mut out.bytes, &bytes[data]);
             } else {
