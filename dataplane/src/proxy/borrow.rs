@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use shards::ids::ShardId;
 
-use super::peers::{Alarm, Client, Output, Target, Upstream, Use};
+use super::peers::{Alarm, Client, Target, Upstream, Use};
+use super::pending::Output;
 use super::{Hands, Proxy, timers};
 use crate::http1::Scan;
 use crate::runtime::{ConnKey, Driver, Socket};

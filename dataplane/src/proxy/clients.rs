@@ -7,7 +7,8 @@
 use shards::time::Nanos;
 
 use super::cause::Cause;
-use super::peers::{Alarm, Client, Exchange, Output, Stage};
+use super::peers::{Alarm, Client, Exchange, Stage};
+use super::pending::Output;
 use super::pump::{Held, SPLICED};
 use super::{Hands, Proxy, timers};
 use crate::http1::write::Address;

@@ -30,6 +30,7 @@ mod limits;
 mod lines;
 mod output;
 mod peers;
+mod pending;
 mod pool;
 mod pump;
 mod said;

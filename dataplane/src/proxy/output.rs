@@ -2,7 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::peers::{Client, Output, Stage, Upstream, Use};
+use super::peers::{Client, Stage, Upstream, Use};
+use super::pending::Output;
 use shards::time::Nanos;
 
 use super::{Hands, Proxy, timers};

@@ -10,7 +10,8 @@ use shards::time::Nanos;
 use super::Proxy;
 use super::buffers::{Buffers, LARGEST};
 use super::cause::Cause;
-use super::peers::{Client, Mark, Output, Upstream};
+use super::peers::{Client, Upstream};
+use super::pending::{Mark, Output};
 use crate::http1::{self, Body, Event, Framing};
 use crate::runtime::{ConnKey, Kept};
 
