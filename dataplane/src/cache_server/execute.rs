@@ -60,14 +60,31 @@ impl<D: Driver> CacheServer<D> {
     fn ask_for_lines(&self, chunk: &[Queued]) {
         let alone = self.across.is_none();
         for queued in chunk.iter().filter(|q| q.key != 0 && (alone || self.is_mine(q.at))) {
-            self.shard.store.prefetch_line(queued.db, queued.at);
+            if self.is_limit(queued) {
+                self.shard.limiter.prefetch_entry(queued.at);
+            } else {
+                self.shard.store.prefetch_line(queued.db, queued.at);
+            }
         }
     }
 
     fn ask_for_entries(&self, chunk: &mut [Queued]) {
         let alone = self.across.is_none();
         for queued in chunk.iter_mut().filter(|q| q.key != 0 && (alone || self.is_mine(q.at))) {
-            queued.hint = self.shard.store.prefetch_entry(queued.db, queued.at);
+            if self.is_limit(queued) {
+                self.shard.limiter.prefetch_bucket(queued.at);
+            } else {
+                queued.hint = self.shard.store.prefetch_entry(queued.db, queued.at);
+            }
+        }
+    }
+
+    /// Whether a request is for a bucket, not for a key.
+    #[inline]
+    fn is_limit(&self, queued: &Queued) -> bool {
+        match (queued.spec, self.throttle) {
+            (Some(spec), Some(throttle)) => std::ptr::eq(spec, throttle),
+            _ => false,
         }
     }
 

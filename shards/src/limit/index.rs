@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 use crate::store::KeyHash;
+use crate::store::slab::prefetch;
 
 /// Bits of a place's number plus one.
 pub(super) const PLACE_BITS: u32 = 24;
@@ -66,6 +67,16 @@ impl Index {
     pub(super) fn memory(&self) -> usize {
         let entries = self.segments.iter().map(|segment| segment.entries.len()).sum::<usize>();
         entries * size_of::<u64>() + self.segments.len() * size_of::<Segment>()
+    }
+
+    /// Asks for the memory in which a search begins.
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u64) {
+        let (segment, at) = spread(hash);
+        let entries = &*self.segments[segment].entries;
+        if let Some(entry) = entries.get(at & entries.len().wrapping_sub(1)) {
+            prefetch((&raw const *entry).cast());
+        }
     }
 
     /// The place of that hash that `is_it`, if there is one.

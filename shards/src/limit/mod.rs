@@ -23,6 +23,7 @@ pub use rate::{Rate, RateError, Tokens};
 pub use table::{Handle, LONGEST_NAME, MOST_BUCKETS, Name};
 
 use crate::stats::ShardStats;
+use crate::store::KeyHash;
 use crate::time::Nanos;
 use table::Table;
 
@@ -61,6 +62,18 @@ impl Limiter {
     /// The rate of the limit that a bucket belongs to by its name, if there is one.
     pub fn rate_of(&self, name: Name<'_>) -> Option<Rate> {
         self.policies.rate_of(name.bytes()).copied()
+    }
+
+    /// Asks for what finding a bucket looks at first.
+    #[inline]
+    pub fn prefetch_entry(&self, at: KeyHash) {
+        self.table.prefetch_entry(at);
+    }
+
+    /// Asks for the bucket itself, a little later.
+    #[inline]
+    pub fn prefetch_bucket(&self, at: KeyHash) {
+        self.table.prefetch_place(at);
     }
 
     /// Takes tokens from a bucket by name; with a cost of 0 it looks and takes none.

@@ -22,6 +22,7 @@
 use super::bucket::Bucket;
 use super::index::{Index, PLACE_BITS};
 use crate::store::KeyHash;
+use crate::store::slab::prefetch;
 use crate::time::Nanos;
 
 /// Longest name of a bucket in bytes.
@@ -142,6 +143,20 @@ impl Table {
     /// Bytes in use.
     pub(super) fn memory(&self) -> usize {
         self.index.memory() + self.places.len() * size_of::<Place>() + self.longer_bytes
+    }
+
+    /// Asks for the index's entry of a name with that hash.
+    #[inline]
+    pub(super) fn prefetch_entry(&self, at: KeyHash) {
+        self.index.prefetch(at.short());
+    }
+
+    /// Asks for the bucket, once the entry has come.
+    #[inline]
+    pub(super) fn prefetch_place(&self, at: KeyHash) {
+        if let Some(place) = self.index.find(at.short(), |_| true) {
+            prefetch((&raw const self.places[place as usize]).cast());
+        }
     }
 
     /// Where the bucket of that name is.

@@ -21,7 +21,7 @@ mod mapping;
 mod memory;
 mod ruin;
 mod scan;
-mod slab;
+pub(crate) mod slab;
 mod sweep;
 #[cfg(test)]
 mod tests;

@@ -393,7 +393,7 @@ impl Drop for Slab {
 
 /// Asks the processor for the cache line that an address is in. Any address will do.
 #[inline]
-pub(super) fn prefetch(address: *const u8) {
+pub(crate) fn prefetch(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing that the program can see and never faults.
     unsafe {
