@@ -81,6 +81,7 @@ impl Client {
             paused: false,
             ended: false,
             lingering: false,
+            broken: false,
             finishing: false,
             waiting: false,
         }
@@ -299,9 +300,8 @@ impl Proxy {
                     }
                     self.alarm_exchange(&mut client);
                 } else {
-                    // The content will never be whole.
-                    self.note_cause(&mut client, Cause::ClientGone);
-                    return self.drop_client(hands, client);
+                    // The content will never be whole; earlier answers are on their way.
+                    self.abandon(hands, &mut client, Cause::ClientGone);
                 }
             }
         }

@@ -121,6 +121,7 @@ impl Proxy {
             return self.answer(client, cause);
         }
         exchange.close = true;
+        client.broken = exchange.ends_with_connection();
         self.note_cause(client, cause);
         self.finish_client(client);
     }
@@ -264,6 +265,11 @@ impl Proxy {
         mut client: Box<Client>,
     ) {
         self.detach(hands, &mut client);
+        let broken = client.exchange.as_ref().is_some_and(|e| e.ends_with_connection());
+        if client.broken || broken && client.stage == Stage::Exchange {
+            // Only a reset can tell that the answer is not whole.
+            hands.driver.reset(client.key);
+        }
         if let Some(mut exchange) = client.exchange.take() {
             self.record(&client, &mut exchange);
             exchange.clear(&mut self.buffers);

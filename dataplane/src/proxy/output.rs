@@ -150,7 +150,7 @@ impl Proxy {
     /// closing over unread bytes would take the answer back (RFC 9112 section 9.6).
     fn linger<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey) {
         let Some(mut client) = self.clients.take(key) else { return };
-        if client.ended {
+        if client.ended || client.broken {
             return self.drop_client(hands, client);
         }
         if !client.lingering {

@@ -74,6 +74,8 @@ pub(super) struct Client {
     pub(super) ended: bool,
     /// Whether our side is finished and the client's end is awaited.
     pub(super) lingering: bool,
+    /// Whether its last answer was cut short, which the end of the connection has to tell.
+    pub(super) broken: bool,
     /// Whether the client is told, once it has taken all, that no more comes.
     pub(super) finishing: bool,
     /// Whether `input` is to be looked at in this turn.
@@ -211,6 +213,11 @@ impl Exchange {
     pub(super) fn awaits_content(&self) -> bool {
         let waits = self.head.expects_continue && self.request_bytes == 0 && !self.continued;
         !self.request.is_done() && !waits
+    }
+
+    /// Whether an answer is under way whose end is the connection's.
+    pub(super) fn ends_with_connection(&self) -> bool {
+        self.status != 0 && self.response == Framing::UntilClose
     }
 
     /// Makes it ready for the next request; keeps the memory of short texts.

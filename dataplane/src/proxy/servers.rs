@@ -323,8 +323,7 @@ impl Proxy {
             (Some(_), _) => {
                 self.endpoint_failed(upstream.target);
                 self.upstreams.put(upstream);
-                self.truncated(hands, client);
-                return;
+                self.abandon(hands, &mut client, Cause::Truncated);
             }
             (None, _) => {
                 if !upstream.reused || upstream.answering {
@@ -367,18 +366,5 @@ impl Proxy {
             http1::write::last_chunk(&mut client.out.bytes, &[]);
         }
         self.make_dirty_client(client);
-    }
-
-    /// An answer broke off: the client must not take it for whole.
-    fn truncated<D: Driver>(&mut self, hands: &mut Hands<'_, D>, mut client: Box<Client>) {
-        let by_close = client.exchange.as_ref().is_some_and(|e| e.response == Framing::UntilClose);
-        if by_close {
-            // Only a reset can tell it.
-            self.note_cause(&mut client, Cause::Truncated);
-            hands.driver.reset(client.key);
-            return self.drop_client(hands, client);
-        }
-        self.abandon(hands, &mut client, Cause::Truncated);
-        self.clients.put(client);
     }
 }

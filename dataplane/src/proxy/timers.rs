@@ -137,7 +137,7 @@ impl Proxy {
             Stage::Exchange => {
                 if let Some(cause) = self.exchange_due(hands, &mut client) {
                     self.blame(&client, cause);
-                    if cause.status() == 0 || client.ended {
+                    if cause.status() == 0 {
                         self.note_cause(&mut client, cause);
                         return self.drop_client(hands, client);
                     }
