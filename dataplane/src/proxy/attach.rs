@@ -158,9 +158,9 @@ impl Proxy {
         }
         exchange.resent = true;
         let target = match self.choose_again(upstream.target) {
-            Some(other) => other,
-            None if upstream.reused => upstream.target,
-            None => return false,
+            Some(other) if other.slot != upstream.target.slot => other,
+            _ if upstream.reused => upstream.target,
+            _ => return false,
         };
         let key = match self.dial(hands, client.key, target) {
             Ok(key) => {

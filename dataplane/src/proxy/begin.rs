@@ -17,7 +17,9 @@ use super::pump::FOR_EVER;
 use super::said::Said;
 use super::served::Members;
 use super::{Hands, Proxy, timers};
-use crate::http1::{self, Body, Fields, Known, Method, RequestHead, Scan, Target, Version};
+use crate::http1::{
+    self, Body, Fields, Known as Field, Method, RequestHead, Scan, Target, Version,
+};
 use crate::runtime::Driver;
 
 /// Where a request goes.
@@ -27,6 +29,16 @@ pub(super) struct Plan {
     pub(super) timeouts: Timeouts,
     /// Whether the path to forward is the one in `Proxy::path`.
     rewritten: bool,
+}
+
+/// What other shards have said of a request before it goes on from its head.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Known {
+    Nothing,
+    /// What the limit that was asked last has said.
+    Said(Said),
+    /// Where it goes, its limits having been asked.
+    Target(peers::Target),
 }
 
 /// The fields of a head, for the matcher.
@@ -55,7 +67,7 @@ impl Proxy {
         self.stats.requests.add(1);
         client.stage = Stage::Exchange;
         client.exchange = Some(self.open(client, bytes, head));
-        self.proceed(hands, client, source, at, head, None);
+        self.proceed(hands, client, source, at, head, Known::Nothing);
     }
 
     /// A request goes on from its head after another shard has answered.
@@ -64,13 +76,13 @@ impl Proxy {
         hands: &mut Hands<'_, D>,
         client: &mut Client,
         held: Vec<u8>,
-        said: Option<Said>,
+        known: Known,
     ) {
         let mut scan = Scan::default();
         match http1::request(&held, &mut scan, &self.limits, &mut self.fields) {
             Ok(Some(head)) => {
                 let source = Source::Copied(held, 0);
-                self.proceed(hands, client, &source, 0, &head, said);
+                self.proceed(hands, client, &source, 0, &head, known);
                 if let Source::Copied(mut held, _) = source {
                     self.buffers.put(&mut held);
                 }
@@ -80,8 +92,7 @@ impl Proxy {
         }
     }
 
-    /// Finds out where a request goes, and writes it there; `said` is what the limit that was
-    /// asked last has said.
+    /// Finds out where a request goes, and writes it there.
     fn proceed<D: Driver>(
         &mut self,
         hands: &mut Hands<'_, D>,
@@ -89,14 +100,14 @@ impl Proxy {
         source: &Source,
         at: usize,
         head: &RequestHead,
-        said: Option<Said>,
+        known: Known,
     ) {
         let bytes = &source.bytes(hands.driver)[at..];
         let mut path = std::mem::take(&mut self.path);
         let limiter = &mut *hands.limiter;
         let (hasher, partition, me) = (hands.hasher, hands.partition, hands.me);
         let buckets = Buckets { limiter, hasher, partition, me };
-        let plan = self.plan(buckets, client, bytes, head, &mut path, said);
+        let plan = self.plan(buckets, client, bytes, head, &mut path, known);
         self.path = path;
         let plan = match plan {
             Ok(Some(plan)) => plan,
@@ -105,7 +116,7 @@ impl Proxy {
         };
         if let Some(exchange) = client.exchange.as_mut() {
             let span = plan.timeouts.request.filter(|span| *span != Nanos(0));
-            exchange.until = self.now.mono.after(span.unwrap_or(FOR_EVER));
+            exchange.until = exchange.started.after(span.unwrap_or(FOR_EVER));
             exchange.patience = Self::patience(plan.timeouts);
             let backend = plan.timeouts.backend.filter(|span| *span != Nanos(0));
             exchange.backend = backend.unwrap_or(FOR_EVER);
@@ -114,7 +125,8 @@ impl Proxy {
         if !borrowed && let Some(from) = self.lender(&plan.target, hands.me) {
             self.borrow(client, plan.target, from);
             let bytes = &source.bytes(hands.driver)[at..];
-            return self.hold(client, bytes, head);
+            self.hold(client, bytes, head);
+            return self.await_loan(client);
         }
         let upstream = match self.attach(hands, client, plan.target) {
             Ok(upstream) => upstream,
@@ -141,7 +153,7 @@ impl Proxy {
         exchange.patience = timers::ANSWER;
         (exchange.started, exchange.progress) = (now, now);
         (exchange.until, exchange.backend_until) = (now.after(FOR_EVER), now.after(FOR_EVER));
-        let own = self.fields.all(Known::XRequestId).next().map(|span| span.of(bytes));
+        let own = self.fields.all(Field::XRequestId).next().map(|span| span.of(bytes));
         exchange.given.extend_from_slice(own.filter(|own| id::is_kept(own)).unwrap_or_default());
         exchange.head = Head {
             is_head: head.method == Method::Head,
@@ -183,7 +195,7 @@ impl Proxy {
         bytes: &[u8],
         head: &RequestHead,
         scratch: &mut Vec<u8>,
-        said: Option<Said>,
+        known: Known,
     ) -> Result<Option<Plan>, Cause> {
         if head.method == Method::Connect {
             return Err(Cause::NoConnect);
@@ -211,8 +223,15 @@ impl Proxy {
             Err(why) => return Err(no_route(why)),
         };
         let generation = served.config.generation();
-        let said = self.same_limits(client, generation, said);
-        if let Some(said) = said {
+        let said = match known {
+            Known::Target(target) if target.generation == generation && target.rule == rule => {
+                let timeouts = served.config.rule(rule).timeouts();
+                return Ok(Some(Plan { target, timeouts, rewritten }));
+            }
+            Known::Said(said) => Some(said),
+            _ => None,
+        };
+        if let Some(said) = self.same_limits(client, generation, said) {
             self.note_said(client, rule, said)?;
         }
         match self.ask_limits(buckets, client, rule, bytes, path)? {

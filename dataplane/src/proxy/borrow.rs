@@ -15,12 +15,17 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use shards::ids::ShardId;
+use shards::time::Nanos;
 
+use super::begin::Known;
 use super::peers::{Alarm, Client, Target, Upstream, Use};
 use super::pending::Output;
 use super::{Hands, Proxy, timers};
 use crate::http1::Scan;
 use crate::runtime::{ConnKey, Driver, Socket};
+
+/// How long a request waits for a connection of another shard, which may be busy.
+const LOAN: Nanos = Nanos(2 * Nanos::MILLISECOND.0);
 
 /// A shard wants an idle connection.
 #[derive(Debug)]
@@ -100,6 +105,11 @@ impl Proxy {
         }
     }
 
+    /// How long a request waits for another shard.
+    pub(super) fn await_loan(&mut self, client: &mut Client) {
+        self.alarm_client(client, LOAN);
+    }
+
     /// The next thing to be said to another shard.
     pub fn lending(&mut self) -> Option<(ShardId, Lending)> {
         self.loans.out.pop()
@@ -121,14 +131,15 @@ impl Proxy {
     /// Lets the connection go that has been idle for the longest time.
     fn lend<D: Driver>(&mut self, hands: &mut Hands<'_, D>, to: ShardId, wanted: &Wanted) {
         let key = self.pool.take_oldest(wanted.slot);
-        let Some(upstream) = key.and_then(|key| self.upstreams.get(key)) else {
+        let Some(mut upstream) = key.and_then(|key| self.upstreams.take(key)) else {
             return self.no_loan(to, wanted.number);
         };
-        upstream.state = Use::Leaving;
-        let key = upstream.key;
-        self.loans.leaving.push((key, to, wanted.number));
+        // Out of the table: its place there may serve again before the driver has answered.
+        self.disarm(&mut upstream.alarm);
+        self.loans.leaving.push((upstream.key, to, wanted.number));
+        self.stats.upstreams.set(self.stats.upstreams.get() - 1);
         self.stats.idle_upstreams.set(self.pool.idle() as u64);
-        hands.driver.release(key);
+        hands.driver.release(upstream.key);
     }
 
     fn no_loan(&mut self, to: ShardId, number: u32) {
@@ -137,9 +148,6 @@ impl Proxy {
 
     /// The driver has let a connection go.
     pub(super) fn released(&mut self, key: ConnKey, socket: Socket) {
-        let Some(mut upstream) = self.upstreams.take(key) else { return };
-        self.disarm(&mut upstream.alarm);
-        self.stats.upstreams.set(self.stats.upstreams.get() - 1);
         if let Some((to, number)) = self.loan_of(key) {
             self.stats.lent.add(1);
             self.loans.out.push((to, Lending::Lent(Lent { number, socket: Some(socket) })));
@@ -152,9 +160,11 @@ impl Proxy {
         Some((to, number))
     }
 
-    /// A connection that was to be let go has come to its end before.
-    pub(super) fn loan_fails(&mut self, key: ConnKey) {
+    /// Something has happened to a connection that is none of ours: if it was to be let go, it
+    /// has come to its end before.
+    pub(super) fn loan_fails<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey) {
         if let Some((to, number)) = self.loan_of(key) {
+            hands.driver.close(key);
             self.no_loan(to, number);
         }
     }
@@ -172,15 +182,40 @@ impl Proxy {
             && exchange.borrowing == Some(number)
             && !exchange.held.is_empty()
         {
-            exchange.borrowing = None;
-            let held = std::mem::take(&mut exchange.held);
-            self.go_on(hands, &mut client, held, None);
-            // What came behind the head waits in the client's input.
-            if !client.input.is_empty() {
-                self.feed_kept(hands, &mut client);
-            }
+            self.wait_no_more(hands, &mut client, target);
         }
         self.clients.put(client);
+    }
+
+    /// A request goes on, over what has come meanwhile or else over a connection of its own.
+    fn wait_no_more<D: Driver>(
+        &mut self,
+        hands: &mut Hands<'_, D>,
+        client: &mut Client,
+        target: Target,
+    ) {
+        let Some(exchange) = client.exchange.as_mut() else { return };
+        exchange.borrowing = None;
+        let held = std::mem::take(&mut exchange.held);
+        self.go_on(hands, client, held, Known::Target(target));
+        // What came behind the head waits in the client's input.
+        if !client.input.is_empty() {
+            self.feed_kept(hands, client);
+        }
+    }
+
+    /// The other shard takes too long; what it still sends will be idle here.
+    pub(super) fn borrows_too_long<D: Driver>(
+        &mut self,
+        hands: &mut Hands<'_, D>,
+        client: &mut Client,
+    ) -> bool {
+        let waits = client.exchange.as_ref().filter(|exchange| !exchange.held.is_empty());
+        let Some(number) = waits.and_then(|exchange| exchange.borrowing) else { return false };
+        let asked = self.loans.asked.iter().find(|(asked, ..)| *asked == number);
+        let Some((.., target)) = asked else { return false };
+        self.wait_no_more(hands, client, *target);
+        true
     }
 
     /// A connection that another shard has had.
@@ -220,6 +255,7 @@ impl Upstream {
             held_since: None,
             pieces: false,
             deaf: false,
+            broken: false,
             ended: false,
             finishing: false,
         }

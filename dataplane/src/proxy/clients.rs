@@ -10,7 +10,7 @@ use super::cause::Cause;
 use super::peers::{Alarm, Client, Exchange, Stage};
 use super::pending::Output;
 use super::pump::{Held, SPLICED};
-use super::{Hands, Proxy, timers};
+use super::{Hands, Proxy};
 use crate::http1::write::Address;
 use crate::http1::{self, Scan};
 use crate::runtime::{ConnKey, Driver, Kept, Loan};
@@ -82,6 +82,8 @@ impl Client {
             ended: false,
             lingering: false,
             broken: false,
+            by_close: false,
+            heading: false,
             finishing: false,
             waiting: false,
         }
@@ -173,6 +175,7 @@ impl Proxy {
                     match head {
                         Ok(None) => break,
                         Ok(Some(head)) => {
+                            client.heading = false;
                             client.behind = bytes.len() > head.len;
                             self.begin(hands, client, &source, at, &head);
                             at += head.len;
@@ -198,7 +201,7 @@ impl Proxy {
         }
         client.behind = false;
         self.keep_rest(hands, client, &mut source, at);
-        self.after_feeding(hands, client);
+        self.after_feeding(hands, client, credit);
     }
 
     /// Keeps what cannot be used yet.
@@ -232,8 +235,12 @@ impl Proxy {
     }
 
     /// Sets the clock for what the client owes now, and stops it when it sends too much.
-    fn after_feeding<D: Driver>(&mut self, hands: &mut Hands<'_, D>, client: &mut Client) {
-        let credit = self.credit();
+    fn after_feeding<D: Driver>(
+        &mut self,
+        hands: &mut Hands<'_, D>,
+        client: &mut Client,
+        credit: usize,
+    ) {
         let unread = client.stage == Stage::Head && client.out.pending() > credit;
         if client.stage == Stage::Head && !client.input.is_empty() && !client.waiting && !unread {
             if client.ended {
@@ -290,7 +297,7 @@ impl Proxy {
                 return self.drop_client(hands, client);
             }
             Stage::Closing if client.lingering => return self.drop_client(hands, client),
-            Stage::Head | Stage::Closing => {}
+            Stage::Head | Stage::Closing => self.await_taking(&mut client),
             Stage::Tunnel => self.tunnel_up_ended(hands, &mut client),
             Stage::Exchange => {
                 let whole = client.exchange.as_ref().is_some_and(|e| e.request.is_done());
@@ -320,6 +327,6 @@ impl Proxy {
         client.skip = 0;
         self.buffers.put(&mut client.input);
         self.make_dirty_client(client);
-        self.alarm_client(client, timers::SEND);
+        self.await_taking(client);
     }
 }

@@ -139,6 +139,7 @@ impl Proxy {
         let Some(mut exchange) = client.exchange.take() else { return };
         self.record(client, &mut exchange);
         let close = exchange.close || !exchange.request.is_done() || client.is_last();
+        client.by_close = exchange.ends_with_connection();
         exchange.clear(&mut self.buffers);
         self.spare.push(exchange);
         if close || client.stage == Stage::Tunnel {
@@ -245,7 +246,6 @@ impl Proxy {
     pub(super) fn close_idle<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey) {
         if let Some(upstream) = self.upstreams.take(key) {
             self.pool.forget(upstream.target.slot, key);
-            self.loan_fails(key);
             self.close_server(hands, upstream);
         }
     }
@@ -266,7 +266,8 @@ impl Proxy {
     ) {
         self.detach(hands, &mut client);
         let broken = client.exchange.as_ref().is_some_and(|e| e.ends_with_connection());
-        if client.broken || broken && client.stage == Stage::Exchange {
+        let cut = client.by_close && client.out.pending() > 0;
+        if client.broken || cut || broken && client.stage == Stage::Exchange {
             // Only a reset can tell that the answer is not whole.
             hands.driver.reset(client.key);
         }

@@ -236,7 +236,7 @@ impl Proxy {
                 self.close_client(hands, key);
             }
             Event::Failed(key, _) => self.server_failed(hands, key),
-            Event::Deaf(key, _) => self.server_deaf(hands, key),
+            Event::Deaf(key, error) => self.server_deaf(hands, key, &error),
             Event::Sent(key, payload) if self.clients.has(key) => {
                 self.sent_to_client(hands, key, payload);
             }

@@ -111,12 +111,13 @@ impl Proxy {
         }
         let Some(client) = self.clients.get(key) else { return };
         if pending == 0 {
+            timers::rest(&mut self.wheel, client, self.now.mono);
             if std::mem::take(&mut client.finishing) {
                 hands.driver.finish(key);
             }
             match client.stage {
                 Stage::Closing => return self.linger(hands, key),
-                Stage::Head if client.ended && !client.waiting => {
+                Stage::Head if client.ended && client.input.is_empty() => {
                     return self.close_client(hands, key);
                 }
                 _ => {}

@@ -76,6 +76,10 @@ pub(super) struct Client {
     pub(super) lingering: bool,
     /// Whether its last answer was cut short, which the end of the connection has to tell.
     pub(super) broken: bool,
+    /// Whether its last answer ends with the connection.
+    pub(super) by_close: bool,
+    /// Whether the clock runs for a head that has begun.
+    pub(super) heading: bool,
     /// Whether the client is told, once it has taken all, that no more comes.
     pub(super) finishing: bool,
     /// Whether `input` is to be looked at in this turn.
@@ -293,8 +297,6 @@ pub(super) enum Use {
     Connecting,
     Busy,
     Idle,
-    /// On its way to another shard.
-    Leaving,
     Tunnel,
 }
 
@@ -329,6 +331,9 @@ pub(super) struct Upstream {
     pub(super) pieces: bool,
     /// Whether the server takes nothing any more.
     pub(super) deaf: bool,
+    /// Whether it has reset the connection: what has come of it may still be read, and is not
+    /// whole because it ends.
+    pub(super) broken: bool,
     /// Whether the server of a tunnel will send no more.
     pub(super) ended: bool,
     /// Whether the server is told, once it has taken all, that no more comes.
@@ -380,7 +385,8 @@ impl<T: Keyed> Table<T> {
             make_room(&mut self.0, index + 1);
             self.0.resize_with(index + 1, || None);
         }
-        self.0[index] = Some(conn);
+        let there = self.0[index].replace(conn);
+        debug_assert!(there.is_none(), "what was there is taken out before");
     }
 
     /// Takes it out; whoever does puts it back, unless it is gone.

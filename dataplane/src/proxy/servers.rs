@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::io;
+
 use super::cause::Cause;
 use super::clients::Source;
 use super::peers::{Client, Upstream, Use};
@@ -35,10 +37,12 @@ impl Proxy {
 
     /// A connection to a server has broken, or has not come about.
     pub(super) fn server_failed<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey) {
-        match self.upstreams.get(key).map(|up| up.state) {
-            Some(Use::Connecting) => self.connect_failed(hands, key, Cause::ConnectFailed),
-            Some(_) => self.server_ended(hands, key, Cause::UpstreamReset),
-            None => {}
+        let Some(upstream) = self.upstreams.get(key) else { return self.loan_fails(hands, key) };
+        match upstream.state {
+            Use::Connecting => self.connect_failed(hands, key, Cause::ConnectFailed),
+            // What has come before is still to be read, when the client has taken enough.
+            Use::Busy if upstream.paused && upstream.response.is_some() => upstream.broken = true,
+            _ => self.server_ended(hands, key, Cause::UpstreamReset),
         }
     }
 
@@ -49,7 +53,9 @@ impl Proxy {
         key: ConnKey,
         loan: Loan,
     ) {
-        let Some(mut upstream) = self.upstreams.take(key) else { return };
+        let Some(mut upstream) = self.upstreams.take(key) else {
+            return self.loan_fails(hands, key);
+        };
         let bytes = hands.driver.bytes(loan);
         self.stats.upstream_bytes.add(bytes.len() as u64);
         let Some(mut client) = upstream.client.and_then(|client| self.clients.take(client)) else {
@@ -307,12 +313,14 @@ impl Proxy {
         key: ConnKey,
         why: Cause,
     ) {
-        let Some(mut upstream) = self.upstreams.take(key) else { return };
+        let Some(mut upstream) = self.upstreams.take(key) else {
+            return self.loan_fails(hands, key);
+        };
         let Some(mut client) = upstream.client.and_then(|client| self.clients.take(client)) else {
             self.upstreams.put(upstream);
             return self.close_idle(hands, key);
         };
-        let (closed, deaf) = (why == Cause::UpstreamClosed, upstream.deaf);
+        let (closed, deaf) = (why == Cause::UpstreamClosed && !upstream.broken, upstream.deaf);
         match (&upstream.response, upstream.state) {
             (_, Use::Tunnel) => return self.tunnel_down_ended(hands, upstream, client, closed),
             (Some(body), _) if closed && body.may_end() => {
@@ -346,9 +354,16 @@ impl Proxy {
 
     /// A server takes no more of a request. It may have answered already, so that what it has
     /// sent is waited for, and its end.
-    pub(super) fn server_deaf<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey) {
-        let Some(upstream) = self.upstreams.get(key) else { return };
+    pub(super) fn server_deaf<D: Driver>(
+        &mut self,
+        hands: &mut Hands<'_, D>,
+        key: ConnKey,
+        error: &io::Error,
+    ) {
+        let Some(upstream) = self.upstreams.get(key) else { return self.loan_fails(hands, key) };
         upstream.deaf = true;
+        // The other error says that its end in order had come before.
+        upstream.broken |= error.kind() == io::ErrorKind::ConnectionReset;
         upstream.out.left(self.now.mono);
         let (mut unsent, _) = upstream.out.take();
         upstream.out.account(&mut self.pending);

@@ -44,8 +44,19 @@ const BODY_FLOOR: u64 = 5_000;
 const PER_TURN: usize = 256;
 
 impl Proxy {
+    /// Nothing is under way in a tunnel but what its sides say.
+    pub(super) fn alarm_tunnel(&mut self, client: &mut Client, half: bool) {
+        self.alarm_client(client, if half { HALF_TUNNEL } else { TUNNEL });
+    }
+
+    /// How long a client may take nothing.
+    pub(super) fn await_taking(&mut self, client: &mut Client) {
+        self.alarm_client(client, if client.ended { HALF_SEND } else { SEND });
+    }
+
     /// Between two requests.
     pub(super) fn rest(&mut self, client: &mut Client) {
+        client.heading = false;
         self.alarm_client(client, CLIENT_IDLE);
     }
 
@@ -53,7 +64,7 @@ impl Proxy {
     pub(super) fn await_head(&mut self, client: &mut Client) {
         let at = self.now.mono.after(HEAD);
         // Not moved by further bytes of the same head.
-        if client.alarm.deadline > at {
+        if !std::mem::replace(&mut client.heading, true) {
             set(&mut self.wheel, &mut client.alarm, client.key, at);
         }
     }
@@ -135,6 +146,9 @@ impl Proxy {
                 return self.drop_client(hands, client);
             }
             Stage::Exchange => {
+                if self.borrows_too_long(hands, &mut client) {
+                    return self.clients.put(client);
+                }
                 if let Some(cause) = self.exchange_due(hands, &mut client) {
                     self.blame(&client, cause);
                     if cause.status() == 0 {
@@ -220,8 +234,15 @@ impl Proxy {
             Use::Idle => self.close_idle(hands, key),
             Use::Connecting => self.connect_failed(hands, key, Cause::ConnectTimeout),
             // The client's clock counts.
-            Use::Busy | Use::Tunnel | Use::Leaving => {}
+            Use::Busy | Use::Tunnel => {}
         }
+    }
+}
+
+/// All has been taken: a client without a request is idle from here on.
+pub(super) fn rest(wheel: &mut Wheel<ConnKey>, client: &mut Client, now: Nanos) {
+    if client.stage == Stage::Head && client.input.is_empty() {
+        set(wheel, &mut client.alarm, client.key, now.after(CLIENT_IDLE));
     }
 }
 

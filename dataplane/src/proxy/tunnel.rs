@@ -5,7 +5,7 @@
 
 use super::cause::Cause;
 use super::peers::{Client, Stage, Upstream};
-use super::{Hands, Proxy, timers};
+use super::{Hands, Proxy};
 use crate::runtime::Driver;
 
 impl Proxy {
@@ -18,7 +18,7 @@ impl Proxy {
     ) {
         self.stats.tunnels.add(1);
         client.stage = Stage::Tunnel;
-        self.alarm_client(client, timers::TUNNEL);
+        self.alarm_tunnel(client, false);
         if std::mem::take(&mut upstream.pieces) {
             hands.driver.receive_by_pieces(upstream.key, false);
             upstream.paused = false;
@@ -35,8 +35,10 @@ impl Proxy {
 
     /// Bytes of a client that speaks another protocol by now.
     pub(super) fn tunnel_up(&mut self, client: &mut Client, bytes: &[u8]) -> usize {
-        let key = client.exchange.as_ref().and_then(|exchange| exchange.upstream);
+        let key = Self::upstream_of(client);
+        let mut half = client.ended;
         if let Some(upstream) = key.and_then(|key| self.upstreams.get(key)) {
+            half |= upstream.ended;
             self.buffers.fill(&mut upstream.out.bytes);
             upstream.out.bytes.extend_from_slice(bytes);
             Self::make_dirty_upstream(&mut self.dirty, upstream);
@@ -44,7 +46,7 @@ impl Proxy {
         if let Some(exchange) = client.exchange.as_mut() {
             exchange.request_bytes += bytes.len() as u64;
         }
-        self.alarm_client(client, super::timers::TUNNEL);
+        self.alarm_tunnel(client, half);
         bytes.len()
     }
 
@@ -55,7 +57,7 @@ impl Proxy {
         if let Some(exchange) = client.exchange.as_mut() {
             exchange.response_bytes += bytes.len() as u64;
         }
-        self.alarm_client(client, super::timers::TUNNEL);
+        self.alarm_tunnel(client, client.ended);
         self.make_dirty_client(client);
     }
 
@@ -77,7 +79,7 @@ impl Proxy {
         } else {
             upstream.finishing = true;
         }
-        self.alarm_client(client, timers::HALF_TUNNEL);
+        self.alarm_tunnel(client, true);
     }
 
     /// A server will send no more, or has broken the connection off.
@@ -103,7 +105,7 @@ impl Proxy {
         } else if !client.ended {
             client.finishing = true;
             self.make_dirty_client(&mut client);
-            self.alarm_client(&mut client, timers::HALF_TUNNEL);
+            self.alarm_tunnel(&mut client, true);
         }
         self.clients.put(client);
     }

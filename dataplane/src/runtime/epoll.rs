@@ -236,8 +236,18 @@ impl Epoll {
 
     /// Replaces a buffer that somebody has kept, by one that nobody has any more if there is.
     fn put_away(&mut self, id: usize) {
-        let free = self.away.front().is_some_and(|first| Rc::strong_count(first) == 1);
-        let back = if free { self.away.pop_front() } else { None };
+        // One that a slow peer keeps does not hold the others back: it goes to the end.
+        let mut back = None;
+        for _ in 0..2 {
+            match self.away.pop_front() {
+                Some(first) if Rc::strong_count(&first) == 1 => {
+                    back = Some(first);
+                    break;
+                }
+                Some(busy) => self.away.push_back(busy),
+                None => break,
+            }
+        }
         let kept = std::mem::replace(&mut self.buffers[id], back.unwrap_or_else(fresh));
         if self.away.len() < MOST_AWAY {
             self.away.push_back(kept);

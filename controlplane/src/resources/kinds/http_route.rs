@@ -85,7 +85,10 @@ static RULE: Shape = Shape::Object(&[
     ),
     may("timeouts", Shape::Object(TIMEOUTS), "How long it may take; 0s for no limit."),
     not_yet("filters", "there are no filters"),
-    not_yet("retry", "requests are tried once"),
+    not_yet(
+        "retry",
+        "what is tried again is fixed: what has not reached a server, and once what may be repeated",
+    ),
     not_yet("sessionPersistence", "there is none"),
 ]);
 

@@ -311,9 +311,9 @@ impl Driver for Uring {
     }
 
     fn release(&mut self, key: ConnKey) {
-        self.pause(key);
         let Some(conn) = self.conn(key) else { return };
         conn.releasing = true;
+        self.pause(key); // without watching it
         self.unwatch(key);
         self.settle(key);
     }
