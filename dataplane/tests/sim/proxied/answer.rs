@@ -98,7 +98,8 @@ pub fn answer(dice: &mut Dice<'_>, n: usize, attempt: usize, asked: &Asked) -> A
     }
     let switches = asked.upgrade && !dice.rng.chance(20);
     let mut answer = if switches {
-        let head = format!("HTTP/1.1 101 Switching\r\n{named}Connection: Upgrade\r\nUpgrade: sim\r\n\r\n");
+        let head =
+            format!("HTTP/1.1 101 Switching\r\n{named}Connection: Upgrade\r\nUpgrade: sim\r\n\r\n");
         Answer { switches, ..plain(head.into_bytes(), 101, Vec::new()) }
     } else {
         with_content(dice, n, attempt, asked, &named)

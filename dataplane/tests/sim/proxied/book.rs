@@ -158,8 +158,7 @@ impl Book {
 
     /// Configurations that may have been in use at some time between.
     fn maps(&self, from: Nanos, to: Nanos) -> impl Iterator<Item = &Map> {
-        let used =
-            move |g: &&Generation| g.from <= to && g.until.is_none_or(|until| until >= from);
+        let used = move |g: &&Generation| g.from <= to && g.until.is_none_or(|until| until >= from);
         self.generations.iter().filter(used).map(|g| &g.map)
     }
 
@@ -236,9 +235,10 @@ impl Book {
         let at_servers = |counts: &BTreeMap<usize, u64>| {
             self.servers_of(n, now).iter().any(|server| counts.contains_key(server))
         };
-        let answered = entry.attempts.last().is_some_and(|last| {
-            last.said_all && last.sound && last.end != End::Reset
-        });
+        let answered = entry
+            .attempts
+            .last()
+            .is_some_and(|last| last.said_all && last.sound && last.end != End::Reset);
         let fails = self.healed.is_none_or(|healed| from < healed) && !answered;
         let ms = |ms: u64| Nanos(ms * Nanos::MILLISECOND.0);
         let timed = asked.route == TIMED;

@@ -75,9 +75,10 @@ fn is_empty(town: &Town<'_>) -> bool {
 /// What the node has counted is what clients have seen, but for what never reached them.
 fn counts_agree(town: &Town<'_>) -> Result<(), String> {
     let (book, node) = (&town.book, &town.node);
-    let unseen = book.entries.iter().filter(|entry| {
-        !entry.asked.dead && entry.fate == Fate::Lost && entry.first_at.is_some()
-    });
+    let unseen = book
+        .entries
+        .iter()
+        .filter(|entry| !entry.asked.dead && entry.fate == Fate::Lost && entry.first_at.is_some());
     let unseen = unseen.count() as u64;
     let between = |what: &str, seen: u64, counted: u64, more: u64| {
         if (seen..=seen + more).contains(&counted) {

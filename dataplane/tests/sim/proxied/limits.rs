@@ -52,7 +52,8 @@ fn admits(entries: &[&Entry], limit: &Limit, end: Nanos) -> Result<(), String> {
         within.sort_unstable();
         for (n, to) in within.iter().enumerate() {
             let span = u128::from(to - first.from);
-            let refilled = span * u128::from(limit.tokens) / u128::from(limit.period_ms * 1_000_000);
+            let refilled =
+                span * u128::from(limit.tokens) / u128::from(limit.period_ms * 1_000_000);
             if n as u128 + 1 > u128::from(limit.burst) + refilled {
                 return Err(format!("{} were admitted by {limit:?} within {span} ns", n + 1));
             }
@@ -75,9 +76,12 @@ fn refuses(
         let Some(at) = decided(entry, end) else { continue };
         let could = limits.iter().any(|limit| {
             let others = entries.iter().filter(|other| !std::ptr::eq(**other, *entry));
-            let takes = others.filter(|other| limits.len() > 1 || !is_refused(other));
-            let own = if limits.len() > 1 { changes(book, at) } else { 0 };
-            could_be_empty(book, takes, own, limit, at, end)
+            // Who is refused takes nothing, but of an earlier limit, or of an earlier generation.
+            let takes = others.filter(|other| {
+                let changed = || decided(other, end).is_some_and(|span| changes(book, span) > 0);
+                limits.len() > 1 || !is_refused(other) || changed()
+            });
+            could_be_empty(book, takes, changes(book, at), limit, at, end)
         });
         if !could {
             return Err(format!("refused for nothing: {:?}, {limits:?}", entry.asked));
@@ -90,7 +94,8 @@ fn refuses(
 /// How often a request may have been asked for once more since another configuration came.
 fn changes(book: &Book, at: Span) -> u64 {
     let between = book.generations.iter().filter(|g| g.from.0 <= at.to);
-    between.filter(|g| g.from.0 > 0 && g.until.is_none_or(|until| until.0 >= at.from)).count() as u64
+    between.filter(|g| g.from.0 > 0 && g.until.is_none_or(|until| until.0 >= at.from)).count()
+        as u64
 }
 
 /// Each take is thought to have been as late as it can.
@@ -109,15 +114,20 @@ fn could_be_empty<'a>(
         .filter(|entry| !entry.asked.bad && !entry.asked.dead)
         .filter_map(|entry| decided(entry, end))
         .filter(|span| span.from <= at.to)
-        .map(|span| (if span.from <= at.from { span.to.min(at.from) } else { at.from }, 1 + changes(book, span)))
+        .map(|span| {
+            (
+                if span.from <= at.from { span.to.min(at.from) } else { at.from },
+                1 + changes(book, span),
+            )
+        })
         .collect();
     events.sort_unstable();
-    let (mut owed, mut then) = (u128::from(own) * price, 0);
+    let (mut owed, mut then) = (0u128, 0);
     for (when, times) in events {
         owed = owed.saturating_sub(u128::from(when - then) * u128::from(limit.tokens));
         then = when;
         owed += u128::from(times) * price;
     }
     owed = owed.saturating_sub(u128::from(at.from - then) * u128::from(limit.tokens));
-    owed + price > capacity
+    owed + u128::from(1 + own) * price > capacity
 }

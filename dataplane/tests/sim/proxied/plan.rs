@@ -148,7 +148,9 @@ impl Map {
         for (route, to) in self.routes.iter().enumerate() {
             let (name, Some(to)) = (ROUTES[route], to) else { continue };
             let timeouts = if route == TIMED {
-                format!("\n    timeouts: {{request: {REQUEST_MS}ms, backendRequest: {BACKEND_MS}ms}}")
+                format!(
+                    "\n    timeouts: {{request: {REQUEST_MS}ms, backendRequest: {BACKEND_MS}ms}}"
+                )
             } else {
                 String::new()
             };

@@ -2,14 +2,16 @@
 //!
 //! Owns its connections. What it may find there is judged by `book`.
 
+mod ending;
+
 use dataplane::runtime::sim::{Net, Read};
 use shards::time::Nanos;
 
 use super::super::trace::Trace;
 use super::answer::{Answer, Deed, Dice, answer};
-use super::book::{Book, DOWN, End, UP, content};
+use super::book::{Book, UP, content};
 use super::plan::Event;
-use super::reader::{Kind, Reader};
+use super::reader::{Kind, Message, Reader};
 
 /// Bytes that each side of a tunnel sends.
 pub fn tunnelled(n: usize) -> usize {
@@ -172,7 +174,12 @@ impl Conn {
         let now = net.now().mono;
         let came = &self.reader.inbox()[before..];
         trace.mix_bytes(came);
-        trace.tell(format_args!("server {} link {} reads {} ({state:?})", self.server, self.link, came.len()));
+        trace.tell(format_args!(
+            "server {} link {} reads {} ({state:?})",
+            self.server,
+            self.link,
+            came.len()
+        ));
         if let Some(n) = self.tunnel {
             let up = content(n, UP, tunnelled(n));
             if !up.starts_with(self.reader.inbox()) {
@@ -185,26 +192,6 @@ impl Conn {
             self.proxy_left(net, book, state);
         }
         Ok(())
-    }
-
-    /// The proxy has ended the connection.
-    fn proxy_left(&mut self, net: &mut Net, book: &mut Book, state: Read) {
-        let tunnel = self.tunnel.is_some() && state == Read::Ended;
-        if tunnel && (self.unwritten() || !self.finished) {
-            if !self.unwritten() {
-                net.finish(self.link);
-                self.finished = true;
-            }
-            return;
-        }
-        if let Some((n, a)) = self.at.take() {
-            let attempt = &mut book.entries[n].attempts[a];
-            if attempt.end == End::Open {
-                attempt.end = End::Left;
-            }
-        }
-        net.finish(self.link);
-        self.gone = true;
     }
 
     /// Goes through what has come.
@@ -230,12 +217,7 @@ impl Conn {
         let (n, a) = match self.at {
             Some(at) => at,
             None => {
-                let path = message.line.get(1).map_or("", String::as_str);
-                let n = path.rsplit('/').next().and_then(|n| n.parse().ok());
-                let n: usize = n.ok_or_else(|| format!("whose is {path}?"))?;
-                if n >= book.entries.len() {
-                    return Err(format!("{path} was never asked for"));
-                }
+                let n = number_of(message, book)?;
                 if self.last {
                     return Err(format!("{n} came over a connection that is over"));
                 }
@@ -363,63 +345,12 @@ impl Conn {
         self.asked_whole = false;
         self.idle_deed = dice.falls(Event::IdleEnd, 15);
     }
+}
 
-    fn begin_tunnel(&mut self, book: &mut Book) {
-        let Some((n, _)) = self.at.take() else { return };
-        book.note(Event::Upgrade);
-        self.tunnel = Some(n);
-        let mut answer = self.answer.take().expect("it has been given");
-        answer.bytes = content(n, DOWN, tunnelled(n));
-        (self.answer, self.written) = (Some(answer), 0);
-    }
-
-    /// Ends the connection, or breaks it.
-    fn end(
-        &mut self,
-        net: &mut Net,
-        book: &mut Book,
-        dice: &mut Dice<'_>,
-        deed: Deed,
-        whole: bool,
-    ) {
-        let reset = deed == Deed::Reset;
-        if let Some((n, a)) = self.at.take() {
-            let end = if reset { End::Reset } else { End::Closed };
-            book.entries[n].attempts[a].end = end;
-        }
-        if reset || !whole {
-            *book.broken.entry(self.server).or_default() += 1;
-        }
-        book.note(if reset { Event::Resets } else { Event::Closes });
-        if reset {
-            let lose = dice.rng.chance(50);
-            net.reset(self.link, lose);
-        } else {
-            net.finish(self.link);
-        }
-        self.gone = true;
-    }
-
-    /// What servers do with connections that nobody uses.
-    fn do_idly(&mut self, net: &mut Net, book: &mut Book, dice: &mut Dice<'_>) {
-        book.note(Event::IdleEnd);
-        *book.broken.entry(self.server).or_default() += 1;
-        match dice.rng.below(3) {
-            0 => net.finish(self.link),
-            1 => {
-                // It may take the last answer along.
-                if let Some((n, a)) = self.before {
-                    book.entries[n].attempts[a].end = End::Reset;
-                }
-                let lose = dice.rng.chance(50);
-                net.reset(self.link, lose);
-            }
-            _ => {
-                *book.junk.entry(self.server).or_default() += 1;
-                net.write(self.link, b"junk\r\n\r\n");
-                net.finish(self.link);
-            }
-        }
-        self.gone = true;
-    }
+/// Whose a request is.
+fn number_of(message: &Message, book: &Book) -> Result<usize, String> {
+    let path = message.line.get(1).map_or("", String::as_str);
+    let n = path.rsplit('/').next().and_then(|n| n.parse().ok());
+    let n = n.filter(|n| *n < book.entries.len());
+    n.ok_or_else(|| format!("{path} was never asked for"))
 }
