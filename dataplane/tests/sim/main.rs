@@ -28,7 +28,6 @@ mod format;
 #[allow(dead_code)] // written for the black-box tests
 #[path = "../../../tests/support/resp.rs"]
 mod resp;
-#[allow(dead_code)] // written for the conversations
 #[path = "../../../tests/support/talk_strict.rs"]
 mod strict;
 #[path = "../../../tests/support/talk.rs"]

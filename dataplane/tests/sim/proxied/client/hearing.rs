@@ -156,7 +156,7 @@ impl Client {
     /// A content that ends with its connection.
     fn hear_end(&mut self, book: &mut Book, now: Nanos) -> Result<bool, String> {
         let whole = self.reader.message.as_ref().is_some_and(|m| m.whole);
-        whole.then(|| self.hear(book, now)).unwrap_or(Ok(false))
+        if whole { self.hear(book, now) } else { Ok(false) }
     }
 
     /// Whether an answer may have been broken off.
