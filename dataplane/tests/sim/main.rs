@@ -15,6 +15,7 @@ mod faults;
 mod linear;
 mod node;
 mod plan;
+mod proxied;
 mod proxy_conversations;
 mod roles;
 mod runs;
@@ -27,6 +28,8 @@ mod format;
 #[allow(dead_code)] // written for the black-box tests
 #[path = "../../../tests/support/resp.rs"]
 mod resp;
+#[path = "../../../tests/support/talk_strict.rs"]
+mod strict;
 #[path = "../../../tests/support/talk.rs"]
 mod talk;
 

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::fmt;
 
 /// Lines kept of a run that is told in words.
-const KEPT: usize = 250;
+const KEPT: usize = 500;
 
 /// See the module's text.
 pub struct Trace {
