@@ -348,6 +348,8 @@ impl Epoll {
                 {
                     events.push(Event::Sent(key, payload));
                 }
+                // What a failed send says comes before the end that it has caused.
+                events.append(&mut self.pending);
                 self.receive(key, events);
             }
         }

@@ -67,7 +67,7 @@ impl<'a> Town<'a> {
     pub fn new(seed: u64, trace: &'a mut Trace) -> Self {
         let mut rng = Rng::new(seed ^ 0x7072_6f78);
         let plan = Plan::of(&mut rng);
-        let (mut endpoints, map) = (Endpoints::default(), Map::first());
+        let (mut endpoints, map) = (Endpoints::new(3), Map::first());
         let served = publication(serve(&mut endpoints, &map, 1));
         let settings = Settings::default();
         let node = Node::new(
