@@ -146,15 +146,15 @@ impl Proxy {
         }
     }
 
-    /// How long a client or a server may be silent amid an exchange.
-    /// As long as a route lets a request take, where that is longer than by default.
+    /// How long a server may be silent amid an exchange: as long as its route lets a request
+    /// take, where that is longer than the default.
     pub(super) fn patience(timeouts: Timeouts) -> Nanos {
         let spans = [timeouts.request, timeouts.backend].into_iter().flatten();
         let longest = spans.map(|span| if span == Nanos(0) { FOR_EVER } else { span }).max();
         longest.unwrap_or_default().max(super::timers::ANSWER)
     }
 
-    /// A number of one connection, for lists of both kinds.
+    /// Which server's connection a client's request has.
     pub(super) fn upstream_of(client: &Client) -> Option<ConnKey> {
         client.exchange.as_ref().and_then(|exchange| exchange.upstream)
     }
