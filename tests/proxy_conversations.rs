@@ -80,6 +80,7 @@ macro_rules! files {
 files!(
     answers,
     bodiless,
+    broken_off,
     chunked,
     client_gone,
     forwarded,

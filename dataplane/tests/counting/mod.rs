@@ -10,7 +10,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use seccompiler::{SeccompAction, SeccompFilter, TargetArch};
+use seccompiler::{
+    SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch,
+};
 use shards::command::NodeFacts;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
@@ -85,7 +88,7 @@ extern "C" fn note_futex(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut 
     }
 }
 
-/// Counts this thread's futex calls from now on.
+/// Counts this thread's futex calls that wait from now on.
 pub fn count_futexes() {
     // SAFETY: an all-zero action is a valid one; the handler only touches an atomic and the
     // context it is given.
@@ -95,7 +98,15 @@ pub fn count_futexes() {
         action.sa_flags = libc::SA_SIGINFO;
         assert_eq!(libc::sigaction(libc::SIGSYS, &raw const action, std::ptr::null_mut()), 0);
     }
-    let rules = BTreeMap::from([(libc::SYS_futex, vec![])]);
+    // Only calls that wait: a wake that did not come about would leave another thread asleep,
+    // as one that has waited for the allocator beside us.
+    let waits = |operation: i32| {
+        let is_it = SeccompCmpOp::MaskedEq(0x7f); // without its flags
+        let operation = SeccompCondition::new(1, SeccompCmpArgLen::Dword, is_it, operation as u64);
+        SeccompRule::new(vec![operation.unwrap()]).unwrap()
+    };
+    let waits = [libc::FUTEX_WAIT, libc::FUTEX_WAIT_BITSET, libc::FUTEX_LOCK_PI].map(waits);
+    let rules = BTreeMap::from([(libc::SYS_futex, waits.to_vec())]);
     let arch: TargetArch = std::env::consts::ARCH.try_into().unwrap();
     let (others, futex) = (SeccompAction::Allow, SeccompAction::Trap);
     let filter = SeccompFilter::new(rules, others, futex, arch).unwrap();
