@@ -243,10 +243,11 @@ pub trait Driver {
     }
 }
 
-/// Makes room in a table of connections for `len` of them. It grows by an eighth: doubling would
-/// leave up to half of it empty, which is much where each connection has little.
+/// Makes room in a table of connections for `len` of them. It grows by little, which the system
+/// does without copying once it is large: doubling would leave up to half of it empty, which is
+/// much where each connection has little.
 pub(crate) fn make_room<T>(table: &mut Vec<T>, len: usize) {
     if table.capacity() < len {
-        table.reserve_exact((len - table.len()).max(table.len() / 8).max(64));
+        table.reserve_exact((len - table.len()).max(table.len() / 32).max(64));
     }
 }
