@@ -9,7 +9,8 @@ use std::str::FromStr;
 use dataplane::net;
 use shards::command::ClusterNode;
 
-use crate::serve::{address_of, random_hex};
+use crate::doors::address_of;
+use crate::serve::random_hex;
 
 /// Where the first shard's port is unless the user says otherwise; the others follow it.
 pub(crate) const DEFAULT: SocketAddr =
@@ -68,14 +69,14 @@ impl Cluster {
             (Err(why), None) => Ok(Self { missing: Some(why), ..Self::NONE }),
         }
     }
+}
 
-    /// The nodes, each under identities of its own.
-    pub(crate) fn nodes(&self) -> Result<Vec<ClusterNode>, String> {
-        let node = |address: &SocketAddr| {
-            Ok(ClusterNode { id: random_hex()?, shard_id: random_hex()?, port: address.port() })
-        };
-        self.addresses.iter().map(node).collect()
-    }
+/// The nodes at these addresses, each under identities of its own.
+pub(crate) fn nodes(addresses: &[SocketAddr]) -> Result<Vec<ClusterNode>, String> {
+    let node = |address: &SocketAddr| {
+        Ok(ClusterNode { id: random_hex()?, shard_id: random_hex()?, port: address.port() })
+    };
+    addresses.iter().map(node).collect()
 }
 
 fn listen(first: SocketAddr, shards: u16) -> Result<Vec<TcpListener>, String> {

@@ -43,7 +43,7 @@ impl Listeners {
             let address = port.map_or(default, |port| SocketAddr::new(default.ip(), port));
             match (net::listen_on(address), port) {
                 (Ok(socket), _) => {
-                    listeners.addresses.push(crate::serve::address_of(&socket)?);
+                    listeners.addresses.push(crate::doors::address_of(&socket)?);
                     listeners.sockets.push(socket);
                     listeners.ports.push(port);
                 }
@@ -123,7 +123,7 @@ impl AccessLog {
     ///
     /// # Errors
     /// One line for the operator.
-    pub(crate) fn start(path: &Path, shards: usize) -> Result<(Self, Vec<Pen>), String> {
+    fn start(path: &Path, shards: usize) -> Result<(Self, Vec<Pen>), String> {
         let failed = |error: io::Error| format!("--access-log {}: {error}", path.display());
         drop(open(path).map_err(failed)?); // a wrong name is known at once
         let (pens, writer, desk) = access_log(shards).map_err(failed)?;
@@ -137,6 +137,18 @@ impl AccessLog {
             })
             .map_err(failed)?;
         Ok((Self { desk, ended }, pens))
+    }
+
+    /// Starts one if the user wants it; with the shards' ends.
+    ///
+    /// # Errors
+    /// One line for the operator.
+    pub(crate) fn of(
+        path: Option<&Path>,
+        shards: usize,
+    ) -> Result<(Option<Self>, Option<Vec<Pen>>), String> {
+        let started = path.map(|path| Self::start(path, shards)).transpose()?;
+        Ok(started.unzip())
     }
 
     /// What opens the file anew after it has been moved away.

@@ -6,6 +6,7 @@ mod args;
 mod cluster;
 mod config;
 mod cores;
+mod doors;
 mod http;
 mod logging;
 mod memory;

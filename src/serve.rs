@@ -1,6 +1,6 @@
 //! `corelane serve`: binds, starts the threads, says what runs, waits for the end.
 
-use std::net::SocketAddr;
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -12,10 +12,10 @@ use controlplane::resources::model::Keyspace;
 use core_affinity::CoreId;
 use dataplane::bridge::Dock;
 use dataplane::cache_server::{CacheServer, Control, Setup};
-use dataplane::mesh::port::{Ends, PARCELS};
+use dataplane::mesh::port::{Ends, MeshStats, PARCELS};
 use dataplane::net;
 use dataplane::proxy::Endpoints;
-use dataplane::publish::publication;
+use dataplane::publish::{Publisher, publication};
 use dataplane::runtime::choose::{self, Opened, Wish};
 use dataplane::runtime::{Choice, Driver, DriverKind, Waker};
 use shards::budget::Budget;
@@ -24,10 +24,11 @@ use shards::settings::Settings;
 use shards::time::Nanos;
 
 use crate::args::{DriverChoice, ServeOptions};
-use crate::cluster::{self, Cluster};
+use crate::cluster;
 use crate::config;
 use crate::cores;
-use crate::http::{self, AccessLog, Proxies};
+use crate::doors;
+use crate::http::{AccessLog, Proxies};
 use crate::logging::{self, Log};
 use crate::metrics::NodeView;
 use crate::reload::{ConfigStats, Reload};
@@ -45,68 +46,36 @@ const FEWEST_CLIENTS: u64 = 32;
 pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     let loaded = config::load(&options, 1).map_err(|faults| config::described(&faults))?;
     let settings = settings(&options, &loaded.keyspace)?;
-    refuse_open_doors(&options, &settings)?;
+    doors::refuse_open(&options, &settings)?;
     let cores = cores::choose(&options)?;
-    let resp = net::listen_on(options.resp).map_err(|why| format!("--resp: {why}"))?;
-    let resp_address = address_of(&resp)?;
-    let listeners = http::Listeners::open(options.http, &loaded.snapshot)?;
-    let ports = listeners.ports();
-    let (http_addresses, no_http) = (listeners.addresses.clone(), listeners.missing.clone());
-    let admin = net::listen_on(options.admin).map_err(|why| format!("--admin: {why}"))?;
-    let admin_address = address_of(&admin)?;
-    // Last, so that the default ports of this are nobody's whom the user has named.
-    let cluster = Cluster::open(options.cluster, cores.len() as u16)?;
-    let settings =
-        Settings { port: resp_address.port(), bind: resp_address.ip().to_string(), ..settings };
+    let (doors, addresses) = doors::open(&options, &loaded.snapshot, cores.len() as u16)?;
+    let (port, bind) = (addresses.resp.port(), addresses.resp.ip().to_string());
+    let settings = Settings { port, bind, ..settings };
     let clients = settings.maxclients;
-    let seed = u64::from_ne_bytes(random()?);
-    let nodes = cluster.nodes()?.into();
-    let facts =
-        NodeFacts { shards: cores.len() as u16, cluster: nodes, ..facts(resp_address.port())? };
+    let cluster = cluster::nodes(&addresses.cluster)?.into();
+    let facts = NodeFacts { shards: cores.len() as u16, cluster, ..facts(port)? };
     let node: Arc<[Arc<Control>]> = cores.iter().map(|_| Arc::default()).collect();
-    let mut listener = Some(OwnedFd::from(resp));
-    let mut cluster_listeners = cluster.listeners.into_iter();
-    let several = cores.len() > 1;
-    let ends = Ends::between(facts.shards, PARCELS);
-    let mesh = ends.iter().filter(|_| several).map(|ends| ends.stats.clone()).collect();
-    let mut ends = ends.into_iter();
-    let budget = Arc::new(Budget::new(facts.shards));
     let published = publication(settings);
-    let (access_log, pens) = match &options.access_log {
-        Some(path) => {
-            let (log, pens) = AccessLog::start(path, cores.len())?;
-            (Some(log), Some(pens))
-        }
-        None => (None, None),
-    };
+    let (access_log, pens) = AccessLog::of(options.access_log.as_deref(), cores.len())?;
     let mut endpoints = Endpoints::new(node.len());
+    let seed = u64::from_ne_bytes(random()?);
     let limits = (net::raise_file_limit().saturating_sub(OWN_DESCRIPTORS), seed);
-    let mut proxies =
-        Proxies::new(listeners, loaded.snapshot, &mut endpoints, &node, pens, limits)?;
+    let ports = doors.http.ports();
+    let proxies = Proxies::new(doors.http, loaded.snapshot, &mut endpoints, &node, pens, limits)?;
     let served = proxies.served.clone();
-    let setups = node.iter().map(|control| Setup {
-        proxy: proxies.next(),
-        listener: listener.take(),
-        cluster: cluster_listeners.next().map(OwnedFd::from),
-        mesh: ends.next().filter(|_| several),
-        budget: budget.clone(),
-        node: node.clone(),
-        settings: published.clone(),
-        seed,
-        facts: facts.clone(),
-        control: control.clone(),
-        spin: Nanos(u64::from(options.spin) * 1_000),
-    });
+    let spin = Nanos(u64::from(options.spin) * 1_000);
+    let common = Common { node: node.clone(), settings: published.clone(), facts, seed, spin };
+    let (setups, mesh) = setups(&common, doors.resp, doors.cluster, proxies);
     let (docks, _bridge) = log.bridge(cores.len())?;
-    let started = start_shards(wish(options.driver), setups.zip(docks), &cores)?;
+    let setups = setups.into_iter().zip(docks);
+    let started = start_shards(wish(options.driver), setups, &cores)?;
     let wakers: Vec<Waker> = started.shards.iter().map(|shard| shard.waker.clone()).collect();
-    let driver = started.choice.kind;
-    let config_stats: Arc<ConfigStats> = Arc::default();
-    config_stats.generation.store(1, Ordering::Relaxed);
-    let config = config_stats.clone();
-    let desk = access_log.as_ref().map(AccessLog::desk);
+    let stats: Arc<ConfigStats> = Arc::default();
+    stats.generation.store(1, Ordering::Relaxed);
+    let (driver, config) = (started.choice.kind, stats.clone());
     let view = NodeView { node: node.clone(), wakers: wakers.clone(), driver, mesh, config };
-    admin::spawn(admin, Arc::new(view)).map_err(|e| format!("cannot serve the admin port: {e}"))?;
+    admin::spawn(doors.admin, Arc::new(view))
+        .map_err(|error| format!("cannot serve the admin port: {error}"))?;
     let reload = Reload {
         options,
         endpoints,
@@ -114,30 +83,58 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
         settings: published,
         ports,
         keyspace: loaded.keyspace,
-        access_log: desk,
-        stats: config_stats,
+        access_log: access_log.as_ref().map(AccessLog::desk),
+        stats,
         wakers: wakers.clone(),
     };
     signals::spawn(node, wakers, reload)?;
-    if let Some(why) = &cluster.missing {
+    if let Some(why) = &addresses.no_cluster {
         tracing::warn!("no cluster ports: {why}");
     }
-    let listening = Listening {
-        resp: resp_address,
-        cluster: &cluster.addresses,
-        missing: cluster.missing.as_deref(),
-        http: &http_addresses,
-        no_http: no_http.as_deref(),
-        admin: admin_address,
-    };
-    announce(&listening, &started.choice, &cores, clients);
-    let mut outcome = Ok(());
-    for shard in started.shards {
-        let ended = shard.thread.join().map_err(|_| failed())?;
-        outcome = outcome.and(ended);
-    }
+    addresses.announce(&started.choice, &cores, clients);
+    let outcome = started.join();
     drop((access_log, served));
     outcome
+}
+
+/// What all shards are set up with.
+struct Common {
+    node: Arc<[Arc<Control>]>,
+    settings: Publisher<Settings>,
+    facts: NodeFacts,
+    seed: u64,
+    spin: Nanos,
+}
+
+/// What each shard begins with, and where they count what crossing costs; the first one has the
+/// sockets that the node listens on.
+fn setups(
+    common: &Common,
+    resp: TcpListener,
+    cluster: Vec<TcpListener>,
+    mut proxies: Proxies,
+) -> (Vec<Setup>, Vec<Arc<MeshStats>>) {
+    let shards = common.facts.shards;
+    let several = shards > 1;
+    let ends = Ends::between(shards, PARCELS);
+    let mesh = ends.iter().filter(|_| several).map(|ends| ends.stats.clone()).collect();
+    let (mut ends, mut cluster) = (ends.into_iter(), cluster.into_iter());
+    let mut listener = Some(OwnedFd::from(resp));
+    let budget = Arc::new(Budget::new(shards));
+    let setup = |control: &Arc<Control>| Setup {
+        proxy: proxies.next(),
+        listener: listener.take(),
+        cluster: cluster.next().map(OwnedFd::from),
+        mesh: ends.next().filter(|_| several),
+        budget: budget.clone(),
+        node: common.node.clone(),
+        settings: common.settings.clone(),
+        seed: common.seed,
+        facts: common.facts.clone(),
+        control: control.clone(),
+        spin: common.spin,
+    };
+    (common.node.iter().map(setup).collect(), mesh)
 }
 
 fn failed() -> String {
@@ -154,6 +151,18 @@ struct Shard {
 struct Running {
     shards: Vec<Shard>,
     choice: Choice,
+}
+
+impl Running {
+    /// Waits until all have ended; what went wrong first, if anything did.
+    fn join(self) -> Result<(), String> {
+        let mut outcome = Ok(());
+        for shard in self.shards {
+            let ended = shard.thread.join().map_err(|_| failed())?;
+            outcome = outcome.and(ended);
+        }
+        outcome
+    }
 }
 
 /// Starts one thread a shard, one after the other; all run on the driver of the first unless
@@ -275,44 +284,12 @@ fn password(path: &Path) -> Result<Vec<u8>, String> {
     Ok(line.as_bytes().to_vec())
 }
 
-/// Beyond loopback nobody gets in without a password, as in Redis' protected mode.
-fn refuse_open_doors(options: &ServeOptions, settings: &Settings) -> Result<(), String> {
-    if !options.resp.ip().is_loopback() && settings.requirepass.is_empty() {
-        return Err(format!(
-            "--resp {}: open to the network without a password; add --requirepass-file or listen \
-             on 127.0.0.1",
-            options.resp
-        ));
-    }
-    let cluster = match options.cluster {
-        Some(cluster::Wish::At(address)) => address,
-        Some(cluster::Wish::Off) | None => cluster::DEFAULT,
-    };
-    if !cluster.ip().is_loopback() && settings.requirepass.is_empty() {
-        return Err(format!(
-            "--cluster {cluster}: open to the network without a password; add \
-             --requirepass-file or listen on 127.0.0.1"
-        ));
-    }
-    if !options.admin.ip().is_loopback() {
-        return Err(format!(
-            "--admin {}: the admin port has no authentication in this version; listen on 127.0.0.1",
-            options.admin
-        ));
-    }
-    Ok(())
-}
-
 fn wish(choice: DriverChoice) -> Wish {
     match choice {
         DriverChoice::Auto => Wish::Auto,
         DriverChoice::Epoll => Wish::Only(DriverKind::Epoll),
         DriverChoice::Uring => Wish::Only(DriverKind::Uring),
     }
-}
-
-pub(crate) fn address_of(listener: &std::net::TcpListener) -> Result<SocketAddr, String> {
-    listener.local_addr().map_err(|error| format!("a listener has no address: {error}"))
 }
 
 fn random<const N: usize>() -> Result<[u8; N], String> {
@@ -350,51 +327,4 @@ fn facts(port: u16) -> Result<NodeFacts, String> {
         shards: 1,
         cluster: Arc::default(),
     })
-}
-
-/// What the first lines name.
-struct Listening<'a> {
-    resp: SocketAddr,
-    cluster: &'a [SocketAddr],
-    missing: Option<&'a str>,
-    http: &'a [SocketAddr],
-    no_http: Option<&'a str>,
-    admin: SocketAddr,
-}
-
-fn announce(listening: &Listening<'_>, choice: &Choice, cores: &[CoreId], clients: u32) {
-    let Listening { resp, cluster, missing, http, no_http, admin } = *listening;
-    let port = resp.port();
-    let version = env!("CARGO_PKG_VERSION");
-    match cores {
-        [core] => println!("corelane {version}, one shard on core {}", core.id),
-        cores => {
-            let ids: Vec<String> = cores.iter().map(|core| core.id.to_string()).collect();
-            println!("corelane {version}, {} shards on cores {}", cores.len(), ids.join(","));
-        }
-    }
-    println!("resp listening on {resp} (driver {}: {})", choice.kind, choice.reason);
-    if !cluster.is_empty() {
-        println!("cluster listening on {}, a port for each shard", cluster::described(cluster));
-    }
-    if let Some(why) = missing {
-        println!("no cluster ports: {why} with --cluster");
-    }
-    for address in http {
-        println!("http listening on http://{address}");
-    }
-    if let Some(why) = no_http {
-        println!("no http port: {why} with --http");
-    }
-    println!("admin listening on http://{admin}");
-    if clients < Settings::default().maxclients {
-        println!("at most {clients} clients, for want of open files; raise `ulimit -n` for more");
-    }
-    println!("try:  redis-cli -p {port} set greeting hello");
-    println!("      redis-benchmark -p {port} -t get,set -q");
-    if let Some(first) = cluster.first() {
-        println!("      redis-cli -c -p {} set greeting hello", first.port());
-    }
-    println!("      curl -s http://{admin}/metrics | head");
-    println!("ready");
 }

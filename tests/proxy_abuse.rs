@@ -9,27 +9,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
+use support::eventually;
 use support::web::{Web, content, difference};
 use support::web_load::asked;
-use support::web_node::{counter, errors, expect_files_back, open_files, proxy};
-use support::web_server::Upstream;
-use support::{Node, eventually};
-
-/// A node in front of the test's server, and what it had open before anybody came.
-fn stage(driver: &str) -> (Upstream, Node, usize) {
-    let upstream = Upstream::start();
-    let node = proxy(driver, &[upstream.addr]);
-    let files = open_files(&node);
-    (upstream, node, files)
-}
-
-/// The server behind closes all; then the node has no more open than at first.
-#[track_caller]
-fn end(upstream: Upstream, node: &Node, files: usize) {
-    upstream.expect_no_complaints();
-    drop(upstream);
-    expect_files_back(node, files);
-}
+use support::web_node::{clear_stage, counter, errors, stage};
 
 /// What is refused before it is read: bytes, status (0: any of several).
 fn heads_and_chunks() -> Vec<(&'static str, Vec<u8>, u16)> {
@@ -93,7 +76,7 @@ fn too_much_is_refused(driver: &str) {
     web.send(all(pad));
     assert_eq!(web.answer().status, 200, "a head of {} bytes", all(pad).len());
     drop(web);
-    end(upstream, &node, files);
+    clear_stage(upstream, &node, files);
 }
 
 /// A head that comes a byte now and then is answered with 408 ten seconds after its first one,
@@ -145,7 +128,7 @@ fn who_is_slow_is_told(driver: &str) {
     let (status, took) = late.join().expect("the late one");
     assert!(status == 408 && (9.5..11.5).contains(&took), "{status} after {took} s");
     assert_eq!((errors(&node, "slow_head"), errors(&node, "slow_body")), (2, 2));
-    end(upstream, &node, files);
+    clear_stage(upstream, &node, files);
 }
 
 /// Ten thousand requests in one go, read only later: all are answered in their order, and the
@@ -181,7 +164,7 @@ fn a_pipeline_without_a_reader(driver: &str) {
     }
     sender.join().expect("the sender").expect("all was taken");
     drop((web, warm));
-    end(upstream, &node, files);
+    clear_stage(upstream, &node, files);
 }
 
 /// Clients that go away in each state: the server's connection is closed within two seconds.
@@ -242,7 +225,7 @@ fn gone_clients_let_their_servers_go(driver: &str) {
         });
         println!("{driver}: {what}: {:?}", start.elapsed());
     }
-    end(upstream, &node, files);
+    clear_stage(upstream, &node, files);
 }
 
 /// A half-closed client still has the answer to what it has asked (RFC 9112 section 9.6), when
@@ -259,7 +242,7 @@ fn half_closed_clients_are_answered(driver: &str) {
         assert_eq!(difference(&content(path, len), &answer.body), None, "{path}");
     }
     assert_eq!(web.until_closed(Duration::from_secs(3)), b"");
-    end(upstream, &node, files);
+    clear_stage(upstream, &node, files);
 }
 
 /// Clients that come and go without a word, or with half of one.
@@ -290,7 +273,7 @@ fn come_and_gone(driver: &str) {
         Err(error) => assert_ne!(error.kind(), ErrorKind::TimedOut),
     }
     drop(web);
-    end(upstream, &node, files);
+    clear_stage(upstream, &node, files);
 }
 
 on_each_driver!(

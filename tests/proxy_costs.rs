@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use support::web::{Web, content, difference};
 use support::web_load::{self, Load};
 use support::web_node::{
-    allow_files, counter, errors, expect_files_back, flags, open_files, proxy,
+    allow_files, clear_stage, counter, errors, flags, open_files, proxy, stage,
 };
 use support::web_server::Upstream;
 use support::{Node, Options, eventually};
@@ -24,28 +24,17 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A node in front of the test's server, and what it had open before anybody came.
-fn stage(driver: &str) -> (Upstream, Node, usize) {
+/// A node and what is behind it, and files for many clients.
+fn staged(driver: &str) -> (Upstream, Node, usize) {
     allow_files(20_000);
-    let upstream = Upstream::start();
-    let node = proxy(driver, &[upstream.addr]);
-    let files = open_files(&node);
-    (upstream, node, files)
-}
-
-/// The server behind closes all; then the node has no more open than at first.
-#[track_caller]
-fn end(upstream: Upstream, node: &Node, files: usize) {
-    upstream.expect_no_complaints();
-    drop(upstream);
-    expect_files_back(node, files);
+    stage(driver)
 }
 
 /// A thousand clients begin a large upload and stall, again and again.
 fn stalled_uploads_cost_little(driver: &str) {
     let _alone = alone();
     const CLIENTS: usize = 1_000;
-    let (upstream, node, files) = stage(driver);
+    let (upstream, node, files) = staged(driver);
     let mut warm = Web::connect(node.http[0]);
     assert_eq!(warm.get("/bytes/1000").status, 200);
     let before = node.resident_bytes();
@@ -70,7 +59,7 @@ fn stalled_uploads_cost_little(driver: &str) {
         memory_comes_back(&node, before + (16 << 20));
     }
     drop(warm);
-    end(upstream, &node, files);
+    clear_stage(upstream, &node, files);
 }
 
 /// What a burst has needed is given back within seconds.
@@ -125,7 +114,7 @@ fn a_deaf_server_costs_the_credit(driver: &str) {
     all_but(&node, 1, Duration::from_secs(2));
     memory_comes_back(&node, before + held / 4);
     drop(warm);
-    end(upstream, &node, files);
+    clear_stage(upstream, &node, files);
 }
 
 /// Shortest idle p99 that is compared with: below it the machine's ticks decide, not the node.
@@ -169,7 +158,7 @@ fn settled(node: &Node) {
 /// come a byte at a time: the others notice nothing.
 fn slow_sides_cost_the_others_nothing(driver: &str) {
     let _alone = alone();
-    let (upstream, node, files) = stage(driver);
+    let (upstream, node, files) = staged(driver);
     for (what, path, reads) in [
         ("who never reads", "/bytes/100000000", 0),
         ("who reads slowly", "/bytes/100000000", 50_000),
@@ -194,7 +183,7 @@ fn slow_sides_cost_the_others_nothing(driver: &str) {
         let before = node.resident_bytes();
         assert!(before < 128 << 20, "{what}: {before} bytes");
     }
-    end(upstream, &node, files);
+    clear_stage(upstream, &node, files);
 }
 
 /// Reads so many bytes every fifty milliseconds until the connection is closed.
@@ -211,7 +200,7 @@ fn read_slowly(web: &Web, bytes: usize) {
 /// A slow but steady reader has everything.
 fn a_slow_reader_has_all(driver: &str) {
     let _alone = alone();
-    let (upstream, node, files) = stage(driver);
+    let (upstream, node, files) = staged(driver);
     for kind in ["bytes", "chunked"] {
         let path = format!("/{kind}/20000000");
         let mut web = Web::connect(node.http[0]);
@@ -223,13 +212,13 @@ fn a_slow_reader_has_all(driver: &str) {
         let answer = web.answer();
         assert_eq!(difference(&content(&path, 20_000_000), &answer.body), None, "{kind}");
     }
-    end(upstream, &node, files);
+    clear_stage(upstream, &node, files);
 }
 
 /// Rounds of everything that ends well and badly: what the first has taken is enough for all.
 fn nothing_is_leaked(driver: &str) {
     let _alone = alone();
-    let (upstream, node, files) = stage(driver);
+    let (upstream, node, files) = staged(driver);
     let paths = ["/bytes/100", "/chunked/70000", "/close/500", "/trailers/900", "/bytes/300000"];
     let mut after = Vec::new();
     for _ in 0..4 {
@@ -253,7 +242,7 @@ fn nothing_is_leaked(driver: &str) {
     }
     println!("{driver}: {after:?} bytes after each round");
     assert!(after[3] <= after[0] + (4 << 20), "{after:?} bytes after each round");
-    end(upstream, &node, files);
+    clear_stage(upstream, &node, files);
 }
 
 /// Fewer open files than clients: those beyond the limit are told so, the others are served,
@@ -287,7 +276,7 @@ fn few_open_files(driver: &str) {
     for _ in 0..50 {
         assert_eq!(Web::connect(node.http[0]).get("/bytes/7").status, 200);
     }
-    end(upstream, &node, files);
+    clear_stage(upstream, &node, files);
 }
 
 on_each_driver!(

@@ -187,9 +187,8 @@ impl Web {
 
     fn line(&mut self) -> io::Result<String> {
         loop {
-            if let Some(at) = self.unread.windows(2).position(|two| two == b"\r\n") {
-                let line: Vec<u8> = self.unread.drain(..at + 2).collect();
-                return Ok(String::from_utf8_lossy(&line[..at]).into_owned());
+            if let Some(line) = line_of(&mut self.unread) {
+                return Ok(line);
             }
             self.need_more()?;
         }
@@ -260,4 +259,11 @@ pub fn difference(expected: &[u8], got: &[u8]) -> Option<String> {
         }
         None => None,
     }
+}
+
+/// Takes the first line out, without its end, if it is whole.
+pub fn line_of(unread: &mut Vec<u8>) -> Option<String> {
+    let at = unread.windows(2).position(|two| two == b"\r\n")?;
+    let line: Vec<u8> = unread.drain(..at + 2).collect();
+    Some(String::from_utf8_lossy(&line[..at]).into_owned())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
+use super::web_server::Upstream;
 use super::{Node, Options, eventually, http, node};
 
 /// A node in front of these servers, with as many shards as the whole run has.
@@ -152,6 +153,22 @@ pub fn expect_files_back(node: &Node, before: usize) {
         "{now} files are open, {before} were before; {client} clients, {upstream} connections to \
          servers"
     );
+}
+
+/// A node in front of the test's server, and what it had open before anybody came.
+pub fn stage(driver: &str) -> (Upstream, Node, usize) {
+    let upstream = Upstream::start();
+    let node = proxy(driver, &[upstream.addr]);
+    let files = open_files(&node);
+    (upstream, node, files)
+}
+
+/// The server behind closes all; then the node has no more open than at first.
+#[track_caller]
+pub fn clear_stage(upstream: Upstream, node: &Node, files: usize) {
+    upstream.expect_no_complaints();
+    drop(upstream);
+    expect_files_back(node, files);
 }
 
 /// Lets this process, and the nodes that it starts, open as many files as the machine allows, up

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::web::{self, content};
+use super::web::{self, content, line_of};
 
 /// A running server; ended on drop.
 pub struct Upstream {
@@ -238,9 +238,8 @@ impl Line {
 
     fn line(&mut self) -> io::Result<String> {
         loop {
-            if let Some(at) = self.unread.windows(2).position(|two| two == b"\r\n") {
-                let line: Vec<u8> = self.unread.drain(..at + 2).collect();
-                return Ok(String::from_utf8_lossy(&line[..at]).into_owned());
+            if let Some(line) = line_of(&mut self.unread) {
+                return Ok(line);
             }
             self.need_more()?;
         }

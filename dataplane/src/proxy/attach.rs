@@ -174,7 +174,7 @@ impl Proxy {
             Err(_) => None,
         };
         let Some(key) = key else { return false };
-        self.stats.retries_reused.add(1);
+        self.stats.retries_died.add(1);
         let kept = std::mem::take(&mut upstream.kept);
         let mut bytes = self.buffers.take();
         bytes.extend_from_slice(&kept);

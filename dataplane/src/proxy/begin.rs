@@ -17,9 +17,7 @@ use super::pump::FOR_EVER;
 use super::said::Said;
 use super::served::Members;
 use super::{Hands, Proxy, timers};
-use crate::http1::{
-    self, Body, Fields, Known as Field, Method, RequestHead, Scan, Target, Version,
-};
+use crate::http1::{self, Body, Fields, Known, Method, RequestHead, Scan, Target, Version};
 use crate::runtime::Driver;
 
 /// Where a request goes.
@@ -33,7 +31,7 @@ pub(super) struct Plan {
 
 /// What other shards have said of a request before it goes on from its head.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Known {
+pub(super) enum Heard {
     Nothing,
     /// What the limit that was asked last has said.
     Said(Said),
@@ -67,7 +65,7 @@ impl Proxy {
         self.stats.requests.add(1);
         client.stage = Stage::Exchange;
         client.exchange = Some(self.open(client, bytes, head));
-        self.proceed(hands, client, source, at, head, Known::Nothing);
+        self.proceed(hands, client, source, at, head, Heard::Nothing);
     }
 
     /// A request goes on from its head after another shard has answered.
@@ -76,13 +74,13 @@ impl Proxy {
         hands: &mut Hands<'_, D>,
         client: &mut Client,
         held: Vec<u8>,
-        known: Known,
+        heard: Heard,
     ) {
         let mut scan = Scan::default();
         match http1::request(&held, &mut scan, &self.limits, &mut self.fields) {
             Ok(Some(head)) => {
                 let source = Source::Copied(held, 0);
-                self.proceed(hands, client, &source, 0, &head, known);
+                self.proceed(hands, client, &source, 0, &head, heard);
                 if let Source::Copied(mut held, _) = source {
                     self.buffers.put(&mut held);
                 }
@@ -100,14 +98,14 @@ impl Proxy {
         source: &Source,
         at: usize,
         head: &RequestHead,
-        known: Known,
+        heard: Heard,
     ) {
         let bytes = &source.bytes(hands.driver)[at..];
         let mut path = std::mem::take(&mut self.path);
         let limiter = &mut *hands.limiter;
         let (hasher, partition, me) = (hands.hasher, hands.partition, hands.me);
         let buckets = Buckets { limiter, hasher, partition, me };
-        let plan = self.plan(buckets, client, bytes, head, &mut path, known);
+        let plan = self.plan(buckets, client, bytes, head, &mut path, heard);
         self.path = path;
         let plan = match plan {
             Ok(Some(plan)) => plan,
@@ -153,7 +151,7 @@ impl Proxy {
         exchange.patience = timers::ANSWER;
         (exchange.started, exchange.progress) = (now, now);
         (exchange.until, exchange.backend_until) = (now.after(FOR_EVER), now.after(FOR_EVER));
-        let own = self.fields.all(Field::XRequestId).next().map(|span| span.of(bytes));
+        let own = self.fields.all(Known::XRequestId).next().map(|span| span.of(bytes));
         exchange.given.extend_from_slice(own.filter(|own| id::is_kept(own)).unwrap_or_default());
         exchange.head = Head {
             is_head: head.method == Method::Head,
@@ -195,7 +193,7 @@ impl Proxy {
         bytes: &[u8],
         head: &RequestHead,
         scratch: &mut Vec<u8>,
-        known: Known,
+        heard: Heard,
     ) -> Result<Option<Plan>, Cause> {
         if head.method == Method::Connect {
             return Err(Cause::NoConnect);
@@ -223,12 +221,12 @@ impl Proxy {
             Err(why) => return Err(no_route(why)),
         };
         let generation = served.config.generation();
-        let said = match known {
-            Known::Target(target) if target.generation == generation && target.rule == rule => {
+        let said = match heard {
+            Heard::Target(target) if target.generation == generation && target.rule == rule => {
                 let timeouts = served.config.rule(rule).timeouts();
                 return Ok(Some(Plan { target, timeouts, rewritten }));
             }
-            Known::Said(said) => Some(said),
+            Heard::Said(said) => Some(said),
             _ => None,
         };
         if let Some(said) = self.same_limits(client, generation, said) {

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use shards::ids::ShardId;
 use shards::time::Nanos;
 
-use super::begin::Known;
+use super::begin::Heard;
 use super::peers::{Alarm, Client, Target, Upstream, Use};
 use super::pending::Output;
 use super::{Hands, Proxy, timers};
@@ -197,7 +197,7 @@ impl Proxy {
         let Some(exchange) = client.exchange.as_mut() else { return };
         exchange.borrowing = None;
         let held = std::mem::take(&mut exchange.held);
-        self.go_on(hands, client, held, Known::Target(target));
+        self.go_on(hands, client, held, Heard::Target(target));
         // What came behind the head waits in the client's input.
         if !client.input.is_empty() {
             self.feed_kept(hands, client);

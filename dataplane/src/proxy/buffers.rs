@@ -80,9 +80,9 @@ impl Buffers {
         }
     }
 
-    /// Bytes that were given back to the allocator since the last time this was asked with that
-    /// many.
-    pub(super) fn dropped(&mut self, many: usize) -> bool {
+    /// Whether so many bytes have been given back to the allocator; from a yes on they are
+    /// counted anew.
+    pub(super) fn take_dropped(&mut self, many: usize) -> bool {
         let enough = self.dropped >= many;
         if enough {
             self.dropped = 0;
@@ -136,8 +136,8 @@ mod tests {
         assert_eq!(other.capacity(), SMALL, "the small one has come back");
         buffers.make_room(&mut other, 50 << 10, LARGEST);
         assert_eq!(other.as_ptr(), place, "and the large one serves again");
-        assert!(!buffers.dropped(1));
+        assert!(!buffers.take_dropped(1));
         (0..=KEPT_LARGE).for_each(|_| buffers.put(&mut Vec::with_capacity(LARGEST)));
-        assert!(buffers.dropped(LARGEST), "only so many are kept");
+        assert!(buffers.take_dropped(LARGEST), "only so many are kept");
     }
 }

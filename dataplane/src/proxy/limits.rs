@@ -23,7 +23,7 @@ use shards::partition::Partition;
 use shards::store::{Hasher, KeyHash};
 use shards::time::Nanos;
 
-use super::begin::Known;
+use super::begin::Heard;
 use super::cause::Cause;
 use super::peers::Client;
 use super::said::{Said, Window, ceil_seconds, said_by, say};
@@ -186,7 +186,7 @@ impl Proxy {
                 self.buffers.put(&mut held);
                 self.answer(client, Cause::NoBucket);
             }
-            Some(said) => self.go_on(hands, client, held, Known::Said(said)),
+            Some(said) => self.go_on(hands, client, held, Heard::Said(said)),
         }
         // What came behind the head waits in the client's input.
         if !client.input.is_empty() {

@@ -273,7 +273,7 @@ impl Proxy {
         self.stats.pending.set(self.pending as u64);
         self.burst |= self.pending > BURST;
         let over = self.burst && self.pending < BURST / 8;
-        if self.buffers.dropped(BURST) || over {
+        if self.buffers.take_dropped(BURST) || over {
             self.burst = false;
             self.stats.bursts.add(1);
         }

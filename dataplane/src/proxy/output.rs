@@ -62,7 +62,7 @@ impl Proxy {
     ) {
         self.buffers.put_payload(payload);
         let Some(client) = self.clients.get(key) else { return };
-        client.out.left(self.now.mono);
+        client.out.settle(self.now.mono);
         client.out.account(&mut self.pending);
         if client.out.encoded() > 0 {
             mark(&mut self.dirty, &mut client.out, key);
@@ -79,7 +79,7 @@ impl Proxy {
     ) {
         self.buffers.put_payload(payload);
         let Some(upstream) = self.upstreams.get(key) else { return };
-        upstream.out.left(self.now.mono);
+        upstream.out.settle(self.now.mono);
         upstream.out.account(&mut self.pending);
         if upstream.out.encoded() > 0 {
             mark(&mut self.dirty, &mut upstream.out, key);

@@ -18,7 +18,7 @@ pub(super) struct Output {
     kept_bytes: usize,
     /// Bytes of the payload in flight, and how many of them had not left at the last look.
     pub(super) in_flight: usize,
-    left: usize,
+    unsent: usize,
     /// When bytes were last seen to leave.
     since: Nanos,
     /// Bytes of this output in the sum of all.
@@ -56,12 +56,12 @@ impl Output {
 
     /// A payload of so many bytes is handed to the kernel.
     pub(super) fn hand_over(&mut self, bytes: usize, now: Nanos) {
-        (self.in_flight, self.left, self.since) = (bytes, bytes, now);
+        (self.in_flight, self.unsent, self.since) = (bytes, bytes, now);
     }
 
-    /// It has left.
-    pub(super) fn left(&mut self, now: Nanos) {
-        (self.in_flight, self.left, self.since) = (0, 0, now);
+    /// It has left, or will not any more.
+    pub(super) fn settle(&mut self, now: Nanos) {
+        (self.in_flight, self.unsent, self.since) = (0, 0, now);
     }
 
     /// Brings the sum of all that is pending up to date.
@@ -78,8 +78,8 @@ impl Output {
 
     /// The same after a look.
     pub(super) fn look(&mut self, unsent: usize, now: Nanos) -> Nanos {
-        if self.left != unsent {
-            (self.left, self.since) = (unsent, now);
+        if self.unsent != unsent {
+            (self.unsent, self.since) = (unsent, now);
         }
         self.since
     }

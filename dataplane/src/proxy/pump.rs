@@ -56,14 +56,8 @@ impl Proxy {
                 Event::Data(data) => {
                     exchange.request_bytes += data.len() as u64;
                     if let Some(upstream) = &mut upstream {
-                        put(
-                            &mut self.buffers,
-                            &mut upstream.out,
-                            chunked,
-                            rest,
-                            data,
-                            held.at(from),
-                        );
+                        let (buffers, out) = (&mut self.buffers, &mut upstream.out);
+                        put(buffers, out, chunked, rest, data, held.at(from));
                         if upstream.out.pending() > credit {
                             break;
                         }

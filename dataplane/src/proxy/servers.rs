@@ -364,7 +364,7 @@ impl Proxy {
         upstream.deaf = true;
         // The other error says that its end in order had come before.
         upstream.broken |= error.kind() == io::ErrorKind::ConnectionReset;
-        upstream.out.left(self.now.mono);
+        upstream.out.settle(self.now.mono);
         let (mut unsent, _) = upstream.out.take();
         upstream.out.account(&mut self.pending);
         self.buffers.put(&mut unsent);

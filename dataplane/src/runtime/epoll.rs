@@ -19,10 +19,11 @@ use rustix::net::{
 use shards::time::Nanos;
 
 use super::payload::MAX_PIECES;
+use super::slots::Slots;
 use super::waker::EventFd;
 use super::{
     ConnKey, Driver, DriverKind, Event, Kept, ListenerId, Loan, Payload, RECEIVE_BUFFER_BYTES,
-    RECEIVE_BUFFERS, SEND_CHUNK_BYTES, Socket, Wait, Waker, clock, make_room,
+    RECEIVE_BUFFERS, SEND_CHUNK_BYTES, Socket, Wait, Waker, clock,
 };
 use crate::net;
 
@@ -35,11 +36,10 @@ const MOST_AWAY: usize = RECEIVE_BUFFERS as usize;
 /// How long accepting rests after it failed for want of descriptors or memory.
 const ACCEPT_REST: Nanos = Nanos(50_000_000);
 
-/// Marks in the upper half of an event's user data; connections carry their generation there.
+/// Marks in the upper half of an event's user data; connections carry their generation there,
+/// which is below [`super::slots::GENERATIONS`].
 const LISTENER: u64 = u32::MAX as u64;
 const WAKER: u64 = LISTENER - 1;
-/// Generations stay below the marks.
-const GENERATIONS: u32 = 1 << 24;
 
 struct Conn {
     fd: OwnedFd,
@@ -54,17 +54,11 @@ struct Conn {
     watched: Option<EventFlags>,
 }
 
-struct Slot {
-    generation: u32,
-    conn: Option<Conn>,
-}
-
 /// See the module's text.
 pub struct Epoll {
     set: OwnedFd,
     ready: Vec<epoll::Event>,
-    slots: Vec<Slot>,
-    free: Vec<u32>,
+    conns: Slots<Conn>,
     listeners: Vec<OwnedFd>,
     accept_rests: Option<Nanos>,
     /// Receive buffers; the first `lent` of them are on loan.
@@ -90,8 +84,7 @@ impl Epoll {
         Ok(Self {
             set,
             ready: Vec::with_capacity(EVENTS_PER_TURN),
-            slots: Vec::new(),
-            free: Vec::new(),
+            conns: Slots::default(),
             listeners: Vec::new(),
             accept_rests: None,
             buffers: Vec::new(),
@@ -104,22 +97,12 @@ impl Epoll {
     }
 
     fn descriptor(&self, key: ConnKey) -> Option<BorrowedFd<'_>> {
-        let slot = self.slots.get(key.index as usize)?;
-        let conn = slot.conn.as_ref().filter(|_| slot.generation == key.generation)?;
-        Some(conn.fd.as_fd())
-    }
-
-    fn conn(&mut self, key: ConnKey) -> Option<&mut Conn> {
-        let slot = self.slots.get_mut(key.index as usize)?;
-        if slot.generation == key.generation { slot.conn.as_mut() } else { None }
+        Some(self.conns.get(key)?.fd.as_fd())
     }
 
     /// Tells the poll set what a connection waits for now.
     fn watch(&mut self, key: ConnKey) {
-        let Some(slot) = self.slots.get_mut(key.index as usize) else { return };
-        let Some(conn) = slot.conn.as_mut().filter(|_| slot.generation == key.generation) else {
-            return;
-        };
+        let Some(conn) = self.conns.get_mut(key) else { return };
         let mut wanted = EventFlags::empty();
         wanted.set(EventFlags::IN, conn.receiving);
         wanted.set(EventFlags::OUT, conn.sending.is_some());
@@ -142,7 +125,7 @@ impl Epoll {
 
     /// Sends until the payload has left, the socket is full, or a turn's share is spent.
     fn push_out(&mut self, key: ConnKey) -> Option<Payload> {
-        let conn = self.conn(key)?;
+        let conn = self.conns.get_mut(key)?;
         let payload = conn.sending.as_mut()?;
         let outcome = match payload.plain() {
             Some(bytes) => {
@@ -215,8 +198,7 @@ impl Epoll {
             self.put_away(id);
         }
         let Some(buffer) = Rc::get_mut(&mut self.buffers[id]) else { return };
-        let slot = &self.slots[key.index as usize];
-        let Some(conn) = slot.conn.as_ref().filter(|c| c.receiving) else { return };
+        let Some(conn) = self.conns.get(key).filter(|conn| conn.receiving) else { return };
         match recv(&conn.fd, &mut buffer[..], RecvFlags::DONTWAIT) {
             Ok((0, _)) => {
                 self.pause(key);
@@ -256,7 +238,7 @@ impl Epoll {
 
     /// The kernel has ended to connect, well or not.
     fn connected(&mut self, key: ConnKey, events: &mut Vec<Event>) {
-        let Some(conn) = self.conn(key) else { return };
+        let Some(conn) = self.conns.get_mut(key) else { return };
         match sockopt::socket_error(&conn.fd).and_then(|outcome| outcome) {
             Ok(()) => {
                 conn.connecting = false;
@@ -273,42 +255,17 @@ impl Epoll {
 
     /// Takes a descriptor into the table and the poll set.
     fn admit(&mut self, fd: OwnedFd, connecting: bool) -> io::Result<ConnKey> {
-        let index = self.free.pop().unwrap_or_else(|| {
-            let one_more = self.slots.len() + 1;
-            make_room(&mut self.slots, one_more);
-            self.slots.push(Slot { generation: 0, conn: None });
-            self.slots.len() as u32 - 1
-        });
-        let slot = &mut self.slots[index as usize];
-        let key = ConnKey { index, generation: slot.generation };
+        let key = self.conns.next_key();
         let watched = if connecting { EventFlags::OUT } else { EventFlags::IN };
-        if let Err(errno) = epoll::add(&self.set, &fd, data_of(key), watched) {
-            self.free.push(index);
-            return Err(errno.into());
-        }
-        slot.conn = Some(Conn {
-            fd,
-            connecting,
-            receiving: true,
-            over: false,
-            sending: None,
-            watched: Some(watched),
-        });
-        Ok(key)
-    }
-
-    /// Takes a connection out of the table.
-    fn let_go(&mut self, key: ConnKey) -> Option<Conn> {
-        self.conn(key)?;
-        let slot = &mut self.slots[key.index as usize];
-        slot.generation = (slot.generation + 1) % GENERATIONS;
-        self.free.push(key.index);
-        slot.conn.take()
+        epoll::add(&self.set, &fd, data_of(key), watched)?;
+        let watched = Some(watched);
+        let (receiving, over) = (true, false);
+        Ok(self.conns.put(Conn { fd, connecting, receiving, over, sending: None, watched }))
     }
 
     /// Nothing can come any more.
     fn over(&mut self, key: ConnKey) {
-        if let Some(conn) = self.conn(key) {
+        if let Some(conn) = self.conns.get_mut(key) {
             (conn.receiving, conn.over) = (false, true);
             self.watch(key);
         }
@@ -317,7 +274,7 @@ impl Epoll {
     /// An error or a hang-up of a connection that is paused and sends nothing: it would be
     /// reported for ever.
     fn broken(&mut self, key: ConnKey, flags: EventFlags, events: &mut Vec<Event>) {
-        let Some(conn) = self.conn(key) else { return };
+        let Some(conn) = self.conns.get_mut(key) else { return };
         conn.over = true;
         if flags.contains(EventFlags::ERR) {
             let error = sockopt::socket_error(&conn.fd).and_then(|outcome| outcome).err();
@@ -335,7 +292,7 @@ impl Epoll {
             }
             generation => {
                 let key = ConnKey { index: data as u32, generation: generation as u32 };
-                let Some(conn) = self.conn(key) else { return };
+                let Some(conn) = self.conns.get_mut(key) else { return };
                 if conn.connecting {
                     return self.connected(key, events);
                 }
@@ -389,21 +346,21 @@ impl Driver for Epoll {
     }
 
     fn pause(&mut self, key: ConnKey) {
-        if let Some(conn) = self.conn(key) {
+        if let Some(conn) = self.conns.get_mut(key) {
             conn.receiving = false;
             self.watch(key);
         }
     }
 
     fn resume(&mut self, key: ConnKey) {
-        if let Some(conn) = self.conn(key) {
+        if let Some(conn) = self.conns.get_mut(key) {
             (conn.receiving, conn.over) = (true, false);
             self.watch(key);
         }
     }
 
     fn send(&mut self, key: ConnKey, payload: Payload) -> Option<Payload> {
-        let Some(conn) = self.conn(key) else { return Some(payload) };
+        let Some(conn) = self.conns.get_mut(key) else { return Some(payload) };
         assert!(conn.sending.is_none(), "one payload in flight per connection");
         if payload.left() == 0 {
             return Some(payload);
@@ -413,22 +370,18 @@ impl Driver for Epoll {
     }
 
     fn unsent(&self, key: ConnKey) -> usize {
-        self.slots
-            .get(key.index as usize)
-            .filter(|slot| slot.generation == key.generation)
-            .and_then(|slot| slot.conn.as_ref()?.sending.as_ref())
-            .map_or(0, Payload::left)
+        self.conns.get(key).and_then(|conn| conn.sending.as_ref()).map_or(0, Payload::left)
     }
 
     fn finish(&mut self, key: ConnKey) {
-        if let Some(conn) = self.conn(key) {
+        if let Some(conn) = self.conns.get_mut(key) {
             // The peer may be gone already, which the receive reports.
             let _ = shutdown(&conn.fd, Shutdown::Write);
         }
     }
 
     fn release(&mut self, key: ConnKey) {
-        let Some(conn) = self.let_go(key) else { return };
+        let Some(conn) = self.conns.take(key) else { return };
         if conn.watched.is_some() {
             // It is in the set, so that this cannot fail.
             let _ = epoll::delete(&self.set, &conn.fd);
@@ -437,13 +390,13 @@ impl Driver for Epoll {
     }
 
     fn reset(&mut self, key: ConnKey) {
-        if let Some(conn) = self.conn(key) {
+        if let Some(conn) = self.conns.get_mut(key) {
             net::reset(&conn.fd);
         }
     }
 
     fn close(&mut self, key: ConnKey) {
-        drop(self.let_go(key)); // closing takes it out of the set
+        drop(self.conns.take(key)); // closing takes it out of the set
     }
 
     fn bytes(&self, loan: Loan) -> &[u8] {

@@ -17,6 +17,7 @@ pub mod epoll;
 mod kept;
 mod payload;
 pub mod sim;
+mod slots;
 mod socket;
 pub mod uring;
 mod waker;
@@ -30,6 +31,7 @@ use shards::time::{Nanos, Now};
 pub use choose::{Choice, DriverKind};
 pub use kept::Kept;
 pub use payload::Payload;
+pub(crate) use slots::make_room;
 pub use socket::Socket;
 pub(crate) use waker::EventFd;
 pub use waker::Waker;
@@ -240,14 +242,5 @@ pub trait Driver {
     /// Processor time of the thread that the driver is on.
     fn cpu_time(&self) -> Nanos {
         clock::of_this_thread()
-    }
-}
-
-/// Makes room in a table of connections for `len` of them. It grows by little, which the system
-/// does without copying once it is large: doubling would leave up to half of it empty, which is
-/// much where each connection has little.
-pub(crate) fn make_room<T>(table: &mut Vec<T>, len: usize) {
-    if table.capacity() < len {
-        table.reserve_exact((len - table.len()).max(table.len() / 32).max(64));
     }
 }

@@ -113,7 +113,7 @@ counts! {
     counter answered_3xx ["http_responses", "class" = "3xx"]: "Answers, by class of their status.";
     counter answered_4xx ["http_responses", "class" = "4xx"]: "Answers, by class of their status.";
     counter answered_5xx ["http_responses", "class" = "5xx"]: "Answers, by class of their status.";
-    counter retries_reused ["http_retries", "why" = "reused"]: "Requests sent a second time, by why.";
+    counter retries_died ["http_retries", "why" = "died"]: "Requests sent a second time, by why.";
     counter retries_connect ["http_retries", "why" = "connect"]: "Requests sent a second time, by why.";
     counter ejections ["http_ejections"]: "How often an endpoint was given no requests for a while.";
     counter unsolicited ["http_unsolicited"]: "Connections closed since a server sent what nobody had asked for.";

@@ -7,8 +7,8 @@ use dataplane::runtime::sim::Rng;
 use shards::time::Nanos;
 
 use super::cases::{say, silent};
+use super::seeds::wanted;
 use super::trace::Trace;
-use super::wanted;
 use super::world::World;
 
 /// Scripts that are tried unless others are wanted, each with two, three and four shards.

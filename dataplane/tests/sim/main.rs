@@ -19,6 +19,7 @@ mod proxied;
 mod proxy_conversations;
 mod roles;
 mod runs;
+mod seeds;
 mod trace;
 mod world;
 
@@ -45,20 +46,10 @@ const ONCE_FAILED: &[(u64, &str)] = &[
     (2_178, "MGET waited for a hold, and a SET behind it did not"),
 ];
 
-/// `SIM_SEEDS`: one number, or `from..to`; else the usual ones.
-fn wanted(usual: Range<u64>) -> Range<u64> {
-    let Ok(text) = std::env::var("SIM_SEEDS") else { return usual };
-    let number = |text: &str| text.trim().parse::<u64>().expect("SIM_SEEDS=from..to or a number");
-    match text.split_once("..") {
-        Some((from, to)) => number(from)..number(to),
-        None => number(&text)..number(&text) + 1,
-    }
-}
-
 #[test]
 fn seeds() {
     let mut sum = runs::Summary::default();
-    for seed in wanted(SEEDS) {
+    for seed in seeds::wanted(SEEDS) {
         sum.add(&runs::check(seed));
         if (seed + 1) % 100 == 0 {
             println!("{} seeds, to {seed}", sum.runs);

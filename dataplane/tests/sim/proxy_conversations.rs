@@ -14,12 +14,12 @@ use dataplane::runtime::sim::Read;
 use shards::time::Nanos;
 
 use super::node::HTTP;
+use super::seeds::wanted;
 use super::talk::format::{Calls, Deed, Step};
 use super::talk::manifests::manifests;
 use super::talk::play::{Conn, State, Wires};
 use super::talk::{Case, Delivery, File, parse, play};
 use super::trace::Trace;
-use super::wanted;
 use super::world::World;
 
 /// How long anything may take, as on sockets.

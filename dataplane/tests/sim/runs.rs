@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::client::Client;
 use super::ending;
 use super::plan::{FAULTS, Fault};
 use super::resp::Value;
 use super::roles;
+use super::seeds;
 use super::trace::Trace;
 use super::world::World;
 
@@ -25,30 +25,9 @@ pub struct Run {
     pub happened: BTreeMap<Fault, u64>,
 }
 
-/// Runs a seed; when it fails, runs it again in words and says how to repeat it.
+/// Runs a seed, or says how it is repeated.
 pub fn check(seed: u64) -> Run {
-    let mut trace = Trace::new(false);
-    let first = match attempt(seed, &mut trace) {
-        Ok(run) => return run,
-        Err(why) => why,
-    };
-    let mut trace = Trace::new(true);
-    let second = attempt(seed, &mut trace).err().unwrap_or_else(|| "it did not fail again!".into());
-    println!("{}", trace.last_lines());
-    let same = if first == second { String::new() } else { format!("\nand then: {second}") };
-    panic!(
-        "seed {seed} failed: {first}{same}\n\
-         again: SIM_SEEDS={seed} cargo test -p dataplane --test sim seeds -- --exact --nocapture"
-    );
-}
-
-fn attempt(seed: u64, trace: &mut Trace) -> Result<Run, String> {
-    let caught = catch_unwind(AssertUnwindSafe(|| run(seed, trace)));
-    caught.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err(format!("panic: {}", text.unwrap_or_default()))
-    })
+    seeds::check(seed, "seeds", run)
 }
 
 fn run(seed: u64, trace: &mut Trace) -> Result<Run, String> {

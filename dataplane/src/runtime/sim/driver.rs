@@ -16,15 +16,12 @@ use rustix::io::Errno;
 use shards::time::{Nanos, Now};
 
 use super::link::{End, Server};
-use super::net::{Conn, Net, Receive, Slot};
+use super::net::{Conn, Net, Receive};
 use super::socket::SimSocket;
 use crate::runtime::{
     ConnKey, Driver, DriverKind, Event, Kept, ListenerId, Loan, Payload, RECEIVE_BUFFER_BYTES,
     SEND_CHUNK_BYTES, Socket, Wait, Waker,
 };
-
-/// Generations as in the other drivers.
-const GENERATIONS: u32 = 1 << 24;
 
 /// See the module's text.
 pub struct SimDriver {
@@ -46,17 +43,12 @@ impl SimDriver {
         let mut net = self.net.borrow_mut();
         let net = &mut *net;
         let rules = net.rules;
-        let Some(conn) = net.slot_mut(self.me, key) else { return };
-        if conn.receive == Receive::Over {
-            return;
-        }
-        if conn.receive == Receive::Off {
-            let link = conn.link;
-            if net.links[link].cut {
+        let Some(conn) = net.ports[self.me].conns.get_mut(key) else { return };
+        if matches!(conn.receive, Receive::Off | Receive::Over) {
+            // Only a reset is heard of, once.
+            if conn.receive == Receive::Off && net.links[conn.link].cut {
+                conn.receive = Receive::Over;
                 events.push(Event::Failed(key, Errno::CONNRESET.into()));
-                if let Some(conn) = net.slot_mut(self.me, key) {
-                    conn.receive = Receive::Over;
-                }
             }
             return;
         }
@@ -113,7 +105,7 @@ impl SimDriver {
     /// Sends what there is room for; the payload when it has left whole.
     fn push_out(net: &mut Net, me: usize, key: ConnKey) -> Option<Payload> {
         let (rules, cut) = (net.rules, net.rng.chance(net.rules.cut_sends));
-        let conn = net.ports[me].slots[key.index as usize].conn.as_mut()?;
+        let conn = net.ports[me].conns.get_mut(key)?;
         let payload = conn.sending.as_mut()?;
         let link = &mut net.links[conn.link];
         if link.cut || link.down.end != End::Open {
@@ -156,8 +148,7 @@ impl SimDriver {
 
 /// All connections of a driver.
 fn keys(net: &Net, me: usize) -> Vec<ConnKey> {
-    let slots = net.ports[me].slots.iter().enumerate().filter(|(_, slot)| slot.conn.is_some());
-    slots.map(|(n, slot)| ConnKey { index: n as u32, generation: slot.generation }).collect()
+    net.ports[me].conns.iter().map(|(key, _)| key).collect()
 }
 
 impl Driver for SimDriver {
@@ -181,15 +172,9 @@ impl Driver for SimDriver {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         let mut net = self.net.borrow_mut();
-        let port = &mut net.ports[self.me];
-        let index = port.free.pop().unwrap_or_else(|| {
-            port.slots.push(Slot::default());
-            port.slots.len() as u32 - 1
-        });
-        let slot = &mut port.slots[index as usize];
         let link = socket.number() as usize;
-        slot.conn = Some(Conn { link, receive: Receive::On, sending: None });
-        let key = ConnKey { index, generation: slot.generation };
+        let conn = Conn { link, receive: Receive::On, sending: None };
+        let key = net.ports[self.me].conns.put(conn);
         let link = &mut net.links[link];
         link.server = Server::Open(self.me, key);
         link.fate = None; // from here on the driver closes it
@@ -252,10 +237,7 @@ impl Driver for SimDriver {
         let link = &mut net.links[number];
         (link.server, link.fate) = (Server::Travelling, Some(fate));
         let port = &mut net.ports[self.me];
-        let slot = &mut port.slots[key.index as usize];
-        slot.conn = None;
-        slot.generation = (slot.generation + 1) % GENERATIONS;
-        port.free.push(key.index);
+        port.conns.take(key);
         port.pending.push(Event::Released(key, Socket::Simulated(socket)));
     }
 
@@ -270,11 +252,7 @@ impl Driver for SimDriver {
         let mut net = self.net.borrow_mut();
         let Some(link) = net.slot(self.me, key).map(|conn| conn.link) else { return };
         net.links[link].close();
-        let port = &mut net.ports[self.me];
-        let slot = &mut port.slots[key.index as usize];
-        slot.conn = None;
-        slot.generation = (slot.generation + 1) % GENERATIONS;
-        port.free.push(key.index);
+        net.ports[self.me].conns.take(key);
     }
 
     fn bytes(&self, loan: Loan) -> &[u8] {

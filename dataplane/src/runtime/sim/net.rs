@@ -18,6 +18,7 @@ use shards::time::{Nanos, Now};
 use super::link::{End, Link, Read, Server, Way};
 use super::rng::Rng;
 use super::socket::SimSocket;
+use crate::runtime::slots::Slots;
 use crate::runtime::{ConnKey, Event, ListenerId, Payload};
 
 /// What a kernel may do, and how often it does; chances are of a hundred.
@@ -68,20 +69,13 @@ pub struct Net {
 /// One driver's side.
 #[derive(Default)]
 pub(super) struct Port {
-    pub(super) slots: Vec<Slot>,
-    pub(super) free: Vec<u32>,
+    pub(super) conns: Slots<Conn>,
     pub(super) backlog: VecDeque<(ListenerId, SimSocket)>,
     pub(super) deaf: bool,
     /// Events made outside of a turn.
     pub(super) pending: Vec<Event>,
     pub(super) bell: Arc<AtomicBool>,
     pub(super) starved: u64,
-}
-
-#[derive(Default)]
-pub(super) struct Slot {
-    pub(super) generation: u32,
-    pub(super) conn: Option<Conn>,
 }
 
 /// Whether a connection receives.
@@ -255,7 +249,7 @@ impl Net {
         port.bell.load(Ordering::Acquire)
             || !port.pending.is_empty()
             || !port.deaf && !port.backlog.is_empty()
-            || port.slots.iter().filter_map(|slot| slot.conn.as_ref()).any(|conn| {
+            || port.conns.iter().any(|(_, conn)| {
                 let link = &self.links[conn.link];
                 let reads = match conn.receive {
                     Receive::On | Receive::Stopping => link.is_readable(),
@@ -273,12 +267,10 @@ impl Net {
     }
 
     pub(super) fn slot(&self, driver: usize, key: ConnKey) -> Option<&Conn> {
-        let slot = self.ports[driver].slots.get(key.index as usize)?;
-        slot.conn.as_ref().filter(|_| slot.generation == key.generation)
+        self.ports[driver].conns.get(key)
     }
 
     pub(super) fn slot_mut(&mut self, driver: usize, key: ConnKey) -> Option<&mut Conn> {
-        let slot = self.ports[driver].slots.get_mut(key.index as usize)?;
-        slot.conn.as_mut().filter(|_| slot.generation == key.generation)
+        self.ports[driver].conns.get_mut(key)
     }
 }

@@ -141,17 +141,16 @@ fn events(driver: &mut dyn Driver, peer: &mut dyn Peer) -> String {
     seen.join(" ")
 }
 
+/// Sends; whether it left at once is each driver's own business.
+fn send(driver: &mut dyn Driver, key: ConnKey, bytes: Vec<u8>) -> String {
+    let at_once = driver.send(key, Payload::new(bytes, Vec::new())).is_some();
+    if at_once { "sent".to_owned() } else { String::new() }
+}
+
 /// Plays the script; each line is what was done and what was seen.
 fn play(driver: &mut dyn Driver, key: ConnKey, peer: &mut dyn Peer) -> Vec<String> {
     let mut lines = Vec::new();
     let mut note = |what: &str, seen: String| lines.push(format!("{what}: {seen}"));
-    let send = |driver: &mut dyn Driver, byte: u8, len: usize| {
-        // Whether it left at once is each driver's own business.
-        match driver.send(key, Payload::new(vec![byte; len], Vec::new())) {
-            Some(_) => "sent",
-            None => "",
-        }
-    };
     peer.write(b"hello");
     note("bytes", events(driver, peer));
     peer.write(&[b'x'; 40_000]);
@@ -164,8 +163,8 @@ fn play(driver: &mut dyn Driver, key: ConnKey, peer: &mut dyn Peer) -> Vec<Strin
     driver.resume(key);
     note("resumed", events(driver, peer));
     assert_eq!(driver.unreceived(key), 0);
-    let at_once = send(driver, b's', 10);
-    note("a send", at_once.to_owned() + &events(driver, peer));
+    let at_once = send(driver, key, vec![b's'; 10]);
+    note("a send", at_once + &events(driver, peer));
     note("and what the peer reads", peer.read(10));
     assert_eq!(driver.unsent(key), 0);
     assert!(driver.send(key, Payload::default()).is_some(), "nothing to send");
@@ -175,8 +174,8 @@ fn play(driver: &mut dyn Driver, key: ConnKey, peer: &mut dyn Peer) -> Vec<Strin
     peer.write(b"last");
     peer.finish();
     note("half closed", events(driver, peer));
-    let at_once = send(driver, b't', 9);
-    note("a send after it", at_once.to_owned() + &events(driver, peer));
+    let at_once = send(driver, key, vec![b't'; 9]);
+    note("a send after it", at_once + &events(driver, peer));
     driver.finish(key);
     note("finished", events(driver, peer));
     note("what the peer reads then", peer.read(100));
@@ -221,11 +220,8 @@ fn play_close_over_unread(
 
 /// The server breaks off what it has begun to say.
 fn play_reset(driver: &mut dyn Driver, key: ConnKey, peer: &mut dyn Peer) -> Vec<String> {
-    let at_once = match driver.send(key, Payload::new(b"part".to_vec(), Vec::new())) {
-        Some(_) => "sent",
-        None => "",
-    };
-    let seen = at_once.to_owned() + &events(driver, peer);
+    let at_once = send(driver, key, b"part".to_vec());
+    let seen = at_once + &events(driver, peer);
     driver.reset(key);
     driver.close(key);
     vec![seen, events(driver, peer), peer.read(10)]
@@ -321,11 +317,8 @@ fn the_same_script_brings_the_same_events() {
 /// How a driver gets on with a server that it calls.
 fn play_calls(driver: &mut dyn Driver, key: ConnKey, server: &mut dyn Peer) -> Vec<String> {
     let mut lines = vec![events(driver, server)];
-    let at_once = match driver.send(key, Payload::new(b"question".to_vec(), Vec::new())) {
-        Some(_) => "sent",
-        None => "",
-    };
-    lines.push(at_once.to_owned() + &events(driver, server));
+    let at_once = send(driver, key, b"question".to_vec());
+    lines.push(at_once + &events(driver, server));
     lines.push(server.read(8));
     server.write(b"answer");
     lines.push(events(driver, server));
@@ -367,11 +360,8 @@ fn play_release(
     lines.push(events(driver, peer));
     let key = other.open(socket).unwrap();
     lines.push(events(other, peer));
-    let at_once = match other.send(key, Payload::new(b"here".to_vec(), Vec::new())) {
-        Some(_) => "sent",
-        None => "",
-    };
-    lines.push(at_once.to_owned() + &events(other, peer));
+    let at_once = send(other, key, b"here".to_vec());
+    lines.push(at_once + &events(other, peer));
     lines.push(peer.read(4));
     lines
 }

@@ -10,7 +10,8 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 
 use super::table::Receive;
-use super::{ACCEPT_REST, GENERATIONS, Uring};
+use super::{ACCEPT_REST, Uring};
+use crate::runtime::slots::GENERATIONS;
 use crate::runtime::{ConnKey, Event, ListenerId, Loan, clock};
 
 /// What a completion is about.

@@ -28,6 +28,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use io_uring::{cqueue, opcode, squeue, types};
 use rustix::net::{Shutdown, shutdown};
 
+use super::slots::Slots;
 use super::waker::EventFd;
 use super::{
     ConnKey, Driver, DriverKind, Event, Kept, ListenerId, Loan, PIECE_BYTES, PIECES, Payload,
@@ -40,7 +41,7 @@ pub(super) use buffers::RingShare;
 use complete::Op;
 use ring::Ring;
 use shards::time::Nanos;
-use table::{Conn, Receive, Slot};
+use table::{Conn, Receive};
 
 /// Buffer group of all receives but those of long content.
 const GROUP: u16 = 0;
@@ -48,8 +49,6 @@ const GROUP: u16 = 0;
 const PIECE_GROUP: u16 = 1;
 /// How long accepting rests after it failed for want of descriptors or memory.
 const ACCEPT_REST: Nanos = Nanos(50_000_000);
-/// Generations fit the 24 bits left in a request's user data.
-const GENERATIONS: u32 = 1 << 24;
 
 struct Listener {
     fd: OwnedFd,
@@ -61,8 +60,7 @@ pub struct Uring {
     ring: Ring,
     buffers: BufferRing,
     pieces: BufferRing,
-    slots: Vec<Slot>,
-    free: Vec<u32>,
+    conns: Slots<Conn>,
     listeners: Vec<Option<Listener>>,
     stopping: bool,
     /// Until when accepting rests after a failure.
@@ -97,8 +95,7 @@ impl Uring {
             ring,
             buffers,
             pieces,
-            slots: Vec::new(),
-            free: Vec::new(),
+            conns: Slots::default(),
             listeners: Vec::new(),
             stopping: false,
             accept_rests: None,
@@ -296,11 +293,7 @@ impl Driver for Uring {
     }
 
     fn unsent(&self, key: ConnKey) -> usize {
-        self.slots
-            .get(key.index as usize)
-            .filter(|slot| slot.generation == key.generation)
-            .and_then(|slot| slot.conn.as_ref()?.sending.as_ref())
-            .map_or(0, |payload| payload.left())
+        self.conns.get(key).and_then(|conn| conn.sending.as_ref()).map_or(0, Payload::left)
     }
 
     fn finish(&mut self, key: ConnKey) {
@@ -404,7 +397,7 @@ impl Drop for Uring {
     /// name is leaked: a driver ends with its process, or (probing) before its first request.
     fn drop(&mut self) {
         if self.in_flight > 0 {
-            std::mem::forget(std::mem::take(&mut self.slots));
+            std::mem::forget(std::mem::take(&mut self.conns));
             self.buffers.leak();
             self.pieces.leak();
         }

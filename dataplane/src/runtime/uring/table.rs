@@ -6,8 +6,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::send::Message;
-use super::{GENERATIONS, Uring, dial};
-use crate::runtime::{ConnKey, Payload, make_room};
+use super::{Uring, dial};
+use crate::runtime::{ConnKey, Payload};
 
 /// Where a connection's multishot receive stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,33 +36,18 @@ pub(super) struct Conn {
     pub(super) closing: bool,
 }
 
-pub(super) struct Slot {
-    pub(super) generation: u32,
-    pub(super) conn: Option<Conn>,
-}
-
 impl Uring {
     pub(super) fn descriptor(&self, key: ConnKey) -> Option<BorrowedFd<'_>> {
-        let slot = self.slots.get(key.index as usize)?;
-        let conn = slot.conn.as_ref().filter(|_| slot.generation == key.generation)?;
-        Some(conn.fd.as_fd())
+        Some(self.conns.get(key)?.fd.as_fd())
     }
 
     pub(super) fn conn(&mut self, key: ConnKey) -> Option<&mut Conn> {
-        let slot = self.slots.get_mut(key.index as usize)?;
-        if slot.generation == key.generation { slot.conn.as_mut() } else { None }
+        self.conns.get_mut(key)
     }
 
     /// Takes a descriptor into the table.
     pub(super) fn admit(&mut self, fd: OwnedFd, dialled: Option<Box<dial::Address>>) -> ConnKey {
-        let index = self.free.pop().unwrap_or_else(|| {
-            let one_more = self.slots.len() + 1;
-            make_room(&mut self.slots, one_more);
-            self.slots.push(Slot { generation: 0, conn: None });
-            self.slots.len() as u32 - 1
-        });
-        let slot = &mut self.slots[index as usize];
-        slot.conn = Some(Conn {
+        self.conns.put(Conn {
             fd,
             receive: Receive::Quiet,
             pieces: false,
@@ -73,8 +58,7 @@ impl Uring {
             watched: false,
             releasing: false,
             closing: false,
-        });
-        ConnKey { index, generation: slot.generation }
+        })
     }
 
     /// Lets go of a connection that is closed or released once the kernel holds no request of it.
@@ -82,14 +66,13 @@ impl Uring {
         let Some(conn) = self.conn(key) else { return };
         let quiet = conn.receive == Receive::Quiet && conn.sending.is_none() && !conn.watched;
         let over = conn.closing || conn.releasing;
-        if over && quiet && conn.dialled.is_none() {
-            let slot = &mut self.slots[key.index as usize];
-            let conn = slot.conn.take();
-            slot.generation = (slot.generation + 1) % GENERATIONS;
-            self.free.push(key.index);
-            if let Some(conn) = conn.filter(|conn| !conn.closing) {
-                self.released.push((key, conn.fd));
-            }
+        if over
+            && quiet
+            && conn.dialled.is_none()
+            && let Some(conn) = self.conns.take(key)
+            && !conn.closing
+        {
+            self.released.push((key, conn.fd));
         }
     }
 }

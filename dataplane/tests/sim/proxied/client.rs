@@ -287,11 +287,8 @@ impl Client {
         let Some(link) = self.link else { return Ok(()) };
         let most = if dice.rng.chance(70) { usize::MAX } else { dice.rng.between(1, 4_000) };
         self.gap = self.gap.max(net.now().mono.since(self.took));
-        let before = self.reader.inbox().len();
-        let state = net.read(link, most, self.reader.inbox());
+        let (state, came) = self.reader.read(net, link, most, trace);
         let now = net.now().mono;
-        let came = &self.reader.inbox()[before..];
-        trace.mix_bytes(came);
         trace.tell(format_args!("client {} reads {} ({state:?})", self.number, shown(came)));
         while self.tunnel.is_none() && self.hear(book, now)? {}
         if let Some(n) = self.tunnel {

@@ -16,10 +16,9 @@ mod town;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::seeds::{self, wanted};
 use super::trace::Trace;
-use super::wanted;
 use plan::{EVENTS, Event};
 use town::Town;
 
@@ -67,29 +66,8 @@ fn run(seed: u64, trace: &mut Trace) -> Result<Run, String> {
     })
 }
 
-fn attempt(seed: u64, trace: &mut Trace) -> Result<Run, String> {
-    let caught = catch_unwind(AssertUnwindSafe(|| run(seed, trace)));
-    caught.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err(format!("panic: {}", text.unwrap_or_default()))
-    })
-}
-
-/// Runs a seed; when it fails, runs it again in words and says how to repeat it.
 fn check(seed: u64) -> Run {
-    let first = match attempt(seed, &mut Trace::new(false)) {
-        Ok(run) => return run,
-        Err(why) => why,
-    };
-    let mut trace = Trace::new(true);
-    let second = attempt(seed, &mut trace).err().unwrap_or_else(|| "it did not fail again!".into());
-    println!("{}", trace.last_lines());
-    let same = if first == second { String::new() } else { format!("\nand then: {second}") };
-    panic!(
-        "seed {seed} failed: {first}{same}\nagain: SIM_SEEDS={seed} cargo test -p dataplane \
-         --test sim proxied::proxy_seeds -- --exact --nocapture"
-    );
+    seeds::check(seed, "proxied::proxy_seeds", run)
 }
 
 /// Own answers that many runs must have come across.

@@ -4,7 +4,10 @@
 //! Owns what has been received of one connection. Shares no code with what is tested. A message
 //! that is whole is read once more by `talk::strict`, which forgives nothing.
 
+use dataplane::runtime::sim::{Net, Read};
+
 use super::super::strict::{self, Found};
+use super::super::trace::Trace;
 
 /// How a content ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +66,22 @@ impl Reader {
     /// Room for what is read from the network.
     pub fn inbox(&mut self) -> &mut Vec<u8> {
         &mut self.inbox
+    }
+
+    /// Reads up to so many bytes from the network: what has become of the connection, and what
+    /// came.
+    pub fn read(
+        &mut self,
+        net: &mut Net,
+        link: usize,
+        most: usize,
+        trace: &mut Trace,
+    ) -> (Read, &[u8]) {
+        let before = self.inbox.len();
+        let state = net.read(link, most, &mut self.inbox);
+        let came = &self.inbox[before..];
+        trace.mix_bytes(came);
+        (state, came)
     }
 
     /// Whether nothing is there, of no message.

@@ -169,11 +169,8 @@ impl Conn {
         trace: &mut Trace,
     ) -> Result<(), String> {
         let most = if dice.rng.chance(70) { usize::MAX } else { dice.rng.between(1, 3_000) };
-        let before = self.reader.inbox().len();
-        let state = net.read(self.link, most, self.reader.inbox());
+        let (state, came) = self.reader.read(net, self.link, most, trace);
         let now = net.now().mono;
-        let came = &self.reader.inbox()[before..];
-        trace.mix_bytes(came);
         trace.tell(format_args!(
             "server {} link {} reads {} ({state:?})",
             self.server,
