@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use shards::ids::ShardId;
+
 use super::cause::Cause;
 use super::peers::{Client, Target, Upstream, Use};
 use super::timers;
@@ -29,7 +31,7 @@ impl Proxy {
             };
             match key {
                 Ok(key) => {
-                    self.note_attached(client, target, key);
+                    self.note_attached(hands.me, client, target, key);
                     return Ok(key);
                 }
                 Err(Cause::ConnectFailed) => {
@@ -56,8 +58,13 @@ impl Proxy {
         Some(next)
     }
 
-    fn note_attached(&mut self, client: &mut Client, target: Target, key: ConnKey) {
+    fn note_attached(&mut self, me: ShardId, client: &mut Client, target: Target, key: ConnKey) {
         self.pool.begin(target.slot);
+        if let Some(endpoint) = self.served.get().endpoints.get(target.index as usize)
+            && endpoint.slot == target.slot
+        {
+            self.pool.tell_others(target.slot, &endpoint.idle, me.0.into());
+        }
         if let Some(exchange) = client.exchange.as_mut() {
             exchange.upstream = Some(key);
             exchange.endpoint = Some(target);
@@ -164,7 +171,7 @@ impl Proxy {
         };
         let key = match self.dial(hands, client.key, target) {
             Ok(key) => {
-                self.note_attached(client, target, key);
+                self.note_attached(hands.me, client, target, key);
                 Some(key)
             }
             Err(Cause::ConnectFailed) => {

@@ -39,7 +39,6 @@ mod servers;
 mod timers;
 mod tunnel;
 
-use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -282,11 +281,7 @@ impl Proxy {
     /// Connections to servers that no route knows any more are not kept.
     fn forget_others<D: Driver>(&mut self, hands: &mut Hands<'_, D>) {
         let served = self.served.get();
-        let slots: HashSet<u32> = served.endpoints.iter().map(|e| e.slot).collect();
-        for endpoint in served.endpoints.iter().filter(|e| !e.idle.is_empty()) {
-            self.pool.tell_others(endpoint.slot, endpoint.idle.clone(), hands.me.0.into());
-        }
-        for key in self.pool.of_others(|slot| slots.contains(&slot)) {
+        for key in self.pool.of_others(|slot| served.has(slot)) {
             self.close_idle(hands, key);
         }
     }

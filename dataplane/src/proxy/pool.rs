@@ -86,10 +86,13 @@ impl Pool {
     }
 
     /// Where the number of idle ones is told: the counters of all shards, and which is this one's.
-    pub(super) fn tell_others(&mut self, slot: u32, idle: Arc<[Idle]>, me: usize) {
+    #[inline]
+    pub(super) fn tell_others(&mut self, slot: u32, idle: &Arc<[Idle]>, me: usize) {
         let entry = self.entry(slot);
-        entry.told = Some((idle, me));
-        entry.tell();
+        if entry.told.is_none() && !idle.is_empty() {
+            entry.told = Some((idle.clone(), me));
+            entry.tell();
+        }
     }
 
     /// A connection becomes idle; `false` when there are enough.
@@ -116,7 +119,8 @@ impl Pool {
 
     /// All that are idle at endpoints of which `is_served` knows nothing.
     pub(super) fn of_others(&self, is_served: impl Fn(u32) -> bool) -> Vec<ConnKey> {
-        let others = self.entries.iter().zip(0..).filter(|(_, slot)| !is_served(*slot));
+        let used = self.entries.iter().zip(0..).filter(|(entry, _)| !entry.idle.is_empty());
+        let others = used.filter(|(_, slot)| !is_served(*slot));
         others.flat_map(|(entry, _)| &entry.idle).copied().collect()
     }
 

@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -37,10 +37,19 @@ pub struct Served {
     /// What each of the node's listeners is in it; none for one that has no routes.
     pub(super) ports: Vec<Option<PortId>>,
     pub(super) endpoints: Vec<Endpoint>,
+    /// Their numbers on this node.
+    slots: HashSet<u32>,
     /// Of each limit.
     pub(super) rates: Vec<Rate>,
     /// The same by name, for whoever names a bucket.
     pub(super) policies: Arc<Policies>,
+}
+
+impl Served {
+    /// Whether an endpoint, by its number on this node, is one of this generation.
+    pub(super) fn has(&self, slot: u32) -> bool {
+        self.slots.contains(&slot)
+    }
 }
 
 /// Who knows all endpoints that there have been; the control side has one.
@@ -81,7 +90,7 @@ impl Endpoints {
         }
         let policies = Policies::new(named).map_err(|why| format!("limits: {why:?}"))?;
         let ports = listeners.iter().map(|number| config.port(*number)).collect();
-        let endpoints = (0..config.endpoints())
+        let endpoints: Vec<Endpoint> = (0..config.endpoints())
             .map(|n| {
                 let address = config.endpoint(EndpointId(n));
                 let (slot, shards) = (self.known.len() as u32, self.shards);
@@ -95,7 +104,9 @@ impl Endpoints {
                 Endpoint { address, text, slot: known.slot, health, idle }
             })
             .collect();
-        Ok(Served { config, ports, endpoints, rates, policies: Arc::new(policies) })
+        let slots = endpoints.iter().map(|endpoint| endpoint.slot).collect();
+        let policies = Arc::new(policies);
+        Ok(Served { config, ports, endpoints, slots, rates, policies })
     }
 }
 
