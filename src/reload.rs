@@ -70,6 +70,7 @@ impl Reload {
                 tracing::error!("SIGHUP: {why}");
             }
         }
+        dataplane::memory::give_back(); // many times what stays of the documents
     }
 
     /// Reads the files, and checks all that could be against them.

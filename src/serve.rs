@@ -91,6 +91,7 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     if let Some(why) = &addresses.no_cluster {
         tracing::warn!("no cluster ports: {why}");
     }
+    dataplane::memory::give_back(); // many times what stays of the documents
     addresses.announce(&started.choice, &cores, clients);
     let outcome = started.join();
     drop((access_log, served));

@@ -12,6 +12,9 @@ use signal_hook::iterator::Signals;
 use crate::memory::{self, Memory};
 use crate::reload::Reload;
 
+/// By how much the control thread is nicer than shards.
+const POLITE: i32 = 15;
+
 /// Listens on a thread of its own.
 ///
 /// # Errors
@@ -31,6 +34,10 @@ pub(crate) fn spawn(
     // meanwhile ask for one more reading, together.
     let (again, asked) = mpsc::sync_channel(1);
     thread("control", move || {
+        // What it does takes long, and shards that share its core are not to wait for it.
+        if let Err(error) = rustix::process::nice(POLITE) {
+            tracing::warn!(%error, "the control thread keeps its priority");
+        }
         loop {
             match asked.recv_timeout(memory::LOOK) {
                 Ok(()) => reload.reload(),
