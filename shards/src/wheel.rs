@@ -41,6 +41,8 @@ struct Node<T> {
 /// See the module's text.
 pub struct Wheel<T> {
     now: u64,
+    /// No timer fires before this, while there is one. Cancelling leaves it as it is.
+    next: u64,
     nodes: Vec<Node<T>>,
     free: u32,
     heads: Box<[u32; SLOTS * LEVELS]>,
@@ -60,6 +62,7 @@ impl<T> Wheel<T> {
     pub fn new(now: u64) -> Self {
         Self {
             now,
+            next: u64::MAX,
             nodes: Vec::new(),
             free: NONE,
             heads: Box::new([NONE; SLOTS * LEVELS]),
@@ -116,7 +119,12 @@ impl<T> Wheel<T> {
 
     /// No timer fires before this; `None` while there are none. It may be earlier than the
     /// first deadline: coming back then moves timers to finer levels.
+    #[inline]
     pub fn next_deadline(&self) -> Option<u64> {
+        (self.len > 0).then_some(self.next)
+    }
+
+    fn first(&self) -> Option<u64> {
         (0..LEVELS).filter_map(|level| self.first_of_level(level)).min()
     }
 
@@ -139,9 +147,20 @@ impl<T> Wheel<T> {
 
     /// Moves the hand to `now` and hands out at most `budget` due timers, in order of their
     /// ticks; `true` when all that were due are out.
-    pub fn expire(&mut self, now: u64, mut budget: usize, mut fire: impl FnMut(T)) -> bool {
+    #[inline]
+    pub fn expire(&mut self, now: u64, budget: usize, fire: impl FnMut(T)) -> bool {
+        if now < self.next {
+            self.now = self.now.max(now);
+            return true;
+        }
+        self.expire_due(now, budget, fire)
+    }
+
+    fn expire_due(&mut self, now: u64, mut budget: usize, mut fire: impl FnMut(T)) -> bool {
         loop {
-            let Some(next) = self.next_deadline().filter(|next| *next <= now) else {
+            let next = self.first();
+            self.next = next.unwrap_or(u64::MAX);
+            let Some(next) = next.filter(|next| *next <= now) else {
                 self.now = self.now.max(now);
                 return true;
             };
@@ -186,7 +205,9 @@ impl<T> Wheel<T> {
         let deadline = self.nodes[index as usize].deadline.clamp(self.now, self.now + SPAN - 1);
         let differ = (deadline ^ self.now) | 1;
         let level = ((differ.ilog2() / LEVEL_BITS) as usize).min(LEVELS - 1);
-        let within = deadline >> (LEVEL_BITS * level as u32) & (SLOTS as u64 - 1);
+        let shift = LEVEL_BITS * level as u32;
+        self.next = self.next.min(deadline >> shift << shift);
+        let within = deadline >> shift & (SLOTS as u64 - 1);
         let slot = level * SLOTS + within as usize;
         let next = std::mem::replace(&mut self.heads[slot], index);
         self.occupied[level] |= 1 << within;

@@ -248,11 +248,11 @@ impl<D: Driver> CacheServer<D> {
         for key in std::mem::take(&mut self.waiting) {
             self.parse_unread(key)?;
         }
-        let parsed = self.driver.monotonic();
+        let parsed = self.stage_end(start);
         self.run_batch(self.now);
         self.step_long(self.now);
         self.go_on_across();
-        let executed = self.driver.monotonic();
+        let executed = self.stage_end(parsed);
         let excess = self.shard.evict_excess(EXCESS_BUDGET, self.now);
         // Before all leaves: what they close may have something to say to other shards.
         self.fire_timers();
@@ -272,8 +272,15 @@ impl<D: Driver> CacheServer<D> {
         }
         self.stats.turns.add(1);
         self.stats.busy_ns.add(end.since(start).0);
+        self.dozed = end;
         self.report();
         Ok(if excess { Wait::Poll } else { self.next_wait(tick) })
+    }
+
+    /// The end of a stage that began then, for turns that have commands; no others are recorded.
+    fn stage_end(&self, start: Nanos) -> Nanos {
+        let any = self.requests > 0 || !self.batch.queued.is_empty();
+        if any { self.driver.monotonic() } else { start }
     }
 
     /// What other shards have led to goes on.

@@ -20,6 +20,7 @@ impl<D: Driver> CacheServer<D> {
     /// Hands all new replies to the kernel: one send per connection.
     pub(super) fn flush(&mut self) {
         let mut dirty = std::mem::take(&mut self.dirty);
+        self.driver.expect_sends(dirty.len());
         for key in dirty.drain(..) {
             let Some(conn) = conn_of(&mut self.conns, key) else { continue };
             conn.dirty = false;

@@ -38,7 +38,6 @@ impl<D: Driver> CacheServer<D> {
     /// # Errors
     /// When the driver fails as a whole.
     pub fn doze(&mut self) -> io::Result<Option<Wait>> {
-        self.dozed = self.driver.monotonic();
         self.nap = if self.wait == Wait::Poll {
             Some(Wait::Poll)
         } else if self.look_a_while()? {
@@ -57,16 +56,17 @@ impl<D: Driver> CacheServer<D> {
     /// # Errors
     /// When the driver fails as a whole.
     pub fn wake(&mut self) -> io::Result<bool> {
-        if let Some(wait) = self.nap.take() {
+        let nap = self.nap.take();
+        if let Some(wait) = nap {
             self.driver.turn(wait, &mut self.events)?;
-            if wait != Wait::Poll {
-                self.spin.note(self.driver.monotonic().since(self.dozed));
-            }
         }
         if let Some(across) = &mut self.across {
             across.mesh.unpark();
         }
         self.now = self.driver.now();
+        if nap.is_some_and(|wait| wait != Wait::Poll) {
+            self.spin.note(self.now.mono.since(self.dozed));
+        }
         self.stats.wait_ns.add(self.now.mono.since(self.dozed).0);
         let drains = self.draining.is_some();
         if self.obey() {

@@ -188,7 +188,8 @@ fn padded(line: &mut Vec<u8>, n: u64) {
 pub(super) fn text(line: &mut Vec<u8>, bytes: &[u8]) {
     let shown = &bytes[..bytes.len().min(LONGEST_TEXT)];
     let plain = |b: &u8| (0x20..0x7f).contains(b) && *b != b'"' && *b != b'\\';
-    if shown.iter().all(plain) {
+    let (words, rest) = shown.as_chunks::<8>();
+    if words.iter().all(|word| is_plain(u64::from_le_bytes(*word))) && rest.iter().all(plain) {
         put(line, shown);
     } else {
         for byte in shown {
@@ -205,9 +206,32 @@ pub(super) fn text(line: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
+/// Whether eight bytes all are visible ASCII or spaces, and neither quotes nor backslashes.
+#[inline]
+fn is_plain(word: u64) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    // A byte that is zero borrows; where none is, nothing borrows, so that none is marked.
+    let has = |byte: u8| (word ^ (ONES * u64::from(byte))).wrapping_sub(ONES);
+    let below_space = word.wrapping_sub(ONES * 0x20);
+    (word | below_space | has(b'"') | has(b'\\') | has(0x7f)) & HIGH == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn eight_bytes_are_plain_when_each_is() {
+        for (byte, at) in (0..=255u8).flat_map(|byte| (0..8).map(move |at| (byte, at))) {
+            for other in [b' ', b'~', b'!', b'#', b'[', b']'] {
+                let mut word = [other; 8];
+                word[at] = byte;
+                let expected = (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
+                assert_eq!(is_plain(u64::from_le_bytes(word)), expected, "{byte} among {other}");
+            }
+        }
+    }
 
     fn shown(bytes: &[u8]) -> String {
         let mut line = Vec::new();

@@ -26,6 +26,7 @@ impl Proxy {
     pub(super) fn flush<D: Driver>(&mut self, hands: &mut Hands<'_, D>) {
         let now = self.now.mono;
         let mut dirty = std::mem::take(&mut self.dirty);
+        hands.driver.expect_sends(dirty.len());
         for key in dirty.drain(..) {
             if let Some(upstream) = self.upstreams.get(key) {
                 upstream.out.dirty = false;

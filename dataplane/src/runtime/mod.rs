@@ -169,6 +169,10 @@ pub trait Driver {
         false
     }
 
+    /// Says to how many connections is about to be sent before the next turn. Where they are
+    /// few, a driver may send at once, which spares the turn that the completions would be.
+    fn expect_sends(&mut self, _connections: usize) {}
+
     /// Sends a payload. Returns it when it left at once; otherwise a `Sent` follows, or a
     /// `Deaf`. Nothing else may be in flight for this connection.
     fn send(&mut self, conn: ConnKey, payload: Payload) -> Option<Payload>;

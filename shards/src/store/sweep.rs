@@ -27,13 +27,15 @@ pub(super) struct Sweeper {
     deadlines: Vec<Option<Box<Deadlines>>>,
     /// The database that comes first at the next tick: each gets its turn.
     first: usize,
+    /// When the next key's time may come, where nothing is under way.
+    quiet: Option<NextTick>,
     /// Entries met on a line, reused.
     due: Vec<(KeyHash, Loc)>,
 }
 
 impl Sweeper {
     pub(super) fn new(databases: usize) -> Self {
-        Self { deadlines: (0..databases).map(|_| None).collect(), first: 0, due: Vec::new() }
+        Self { deadlines: (0..databases).map(|_| None).collect(), first: 0, quiet: None, due: Vec::new() }
     }
 
     fn of(&mut self, db: DbId) -> &mut Option<Box<Deadlines>> {
@@ -43,6 +45,7 @@ impl Sweeper {
     /// A key of this slot will expire then.
     pub(super) fn expect(&mut self, db: DbId, slot: SlotId, at: UnixMs) {
         self.of(db).get_or_insert_with(|| Box::new(Deadlines::new())).expect(slot, at);
+        self.quiet = self.quiet.filter(|quiet| matches!(quiet, NextTick::At(next) if *next <= at));
     }
 
     /// A slot in which keys may expire, and all of them are in one of those.
@@ -60,6 +63,7 @@ impl Sweeper {
     /// The databases have changed places.
     pub(super) fn swap(&mut self, a: DbId, b: DbId) {
         self.deadlines.swap(a.0.into(), b.0.into());
+        self.quiet = None;
     }
 
     /// A database has been emptied; what is returned is of no use any more.
@@ -79,6 +83,11 @@ impl Store {
 
     fn expire_step(&mut self, now: Now, budget: usize) -> NextTick {
         let unix = now.unix_ms();
+        match self.sweeper.quiet {
+            Some(NextTick::At(at)) if at <= unix => {}
+            Some(quiet) => return quiet,
+            None => {}
+        }
         let (mut left, mut next, mut all) = (budget, None, true);
         let databases = self.dbs.len();
         for number in (self.sweeper.first..databases).chain(0..self.sweeper.first) {
@@ -91,11 +100,13 @@ impl Store {
             *self.sweeper.of(db) = Some(deadlines);
         }
         self.sweeper.first = (self.sweeper.first + 1) % databases.max(1);
-        match next {
+        let tick = match next {
             _ if !all => NextTick::Soon,
             Some(at) => NextTick::At(at),
             None => NextTick::Idle,
-        }
+        };
+        self.sweeper.quiet = Some(tick).filter(|tick| *tick != NextTick::Soon);
+        tick
     }
 
     /// Starts and goes on with the walks of a database; `true` when none is left.

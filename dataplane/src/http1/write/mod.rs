@@ -89,8 +89,22 @@ const PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
-/// Appends a number in decimal, two digits at a time.
-pub fn decimal(out: &mut Vec<u8>, mut number: u64) {
+/// Appends a number in decimal.
+#[inline]
+pub fn decimal(out: &mut Vec<u8>, number: u64) {
+    match number {
+        0..10 => out.push(b'0' + number as u8),
+        10..100 => out.extend_from_slice(&PAIRS[number as usize]),
+        100..1_000 => {
+            let [tens, ones] = PAIRS[(number % 100) as usize];
+            out.extend_from_slice(&[b'0' + (number / 100) as u8, tens, ones]);
+        }
+        _ => long_decimal(out, number),
+    }
+}
+
+/// Two digits at a time.
+fn long_decimal(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     while number >= 100 {

@@ -47,6 +47,10 @@ use table::{Conn, Receive};
 const GROUP: u16 = 0;
 /// Buffer group of those.
 const PIECE_GROUP: u16 = 1;
+/// Most connections whose sends are made outside the ring. Their completions would be there
+/// before the wait that follows, and end it: with one, that wait and its turn are a quarter of
+/// what an exchange costs; from a few on, submitting them together is cheaper.
+const FEW_SENDS: usize = 1;
 /// How long accepting rests after it failed for want of descriptors or memory.
 const ACCEPT_REST: Nanos = Nanos(50_000_000);
 
@@ -74,6 +78,10 @@ pub struct Uring {
     starved: Vec<ConnKey>,
     starved_count: u64,
     completions: Vec<cqueue::Entry>,
+    /// What calls outside the ring have led to.
+    pending: Vec<Event>,
+    /// Whether sends are so few that they are made outside the ring.
+    sends_now: bool,
     waker: EventFd,
     wake_armed: bool,
     bells: Bells,
@@ -105,6 +113,8 @@ impl Uring {
             starved: Vec::new(),
             starved_count: 0,
             completions: Vec::new(),
+            pending: Vec::new(),
+            sends_now: false,
             waker: EventFd::new()?,
             wake_armed: false,
             bells: Bells::default(),
@@ -281,12 +291,26 @@ impl Driver for Uring {
         true
     }
 
+    fn expect_sends(&mut self, connections: usize) {
+        self.sends_now = connections <= FEW_SENDS;
+    }
+
     fn send(&mut self, key: ConnKey, payload: Payload) -> Option<Payload> {
         let Some(conn) = self.conn(key) else { return Some(payload) };
         assert!(conn.sending.is_none(), "one payload in flight per connection");
         if conn.closing || payload.left() == 0 {
             return Some(payload);
         }
+        let mut payload = payload;
+        if self.sends_now {
+            if !self.send_now(key, &mut payload) {
+                return None;
+            }
+            if payload.left() == 0 {
+                return Some(payload);
+            }
+        }
+        let Some(conn) = self.conn(key) else { return Some(payload) };
         conn.sending = Some(payload);
         self.continue_send(key);
         None
@@ -349,7 +373,8 @@ impl Driver for Uring {
 
     fn turn(&mut self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {
         self.prepare();
-        let mut wait = wait;
+        let mut wait = if self.pending.is_empty() { wait } else { Wait::Poll };
+        events.append(&mut self.pending);
         self.accept_rests = self.accept_rests.filter(|until| clock::monotonic() < *until);
         if self.accept_rests.is_some() {
             wait = wait.at_most(ACCEPT_REST.0);

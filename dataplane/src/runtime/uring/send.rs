@@ -7,10 +7,14 @@ use std::os::fd::AsRawFd;
 
 use io_uring::{opcode, types};
 use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
 
 use super::Uring;
 use super::complete::{Op, error_of};
 use crate::runtime::{ConnKey, Event, Payload, SEND_CHUNK_BYTES};
+
+/// Most bytes of a payload that is sent outside the ring.
+const SMALL_BYTES: usize = 16 << 10;
 
 /// The header of a vectored send; boxed, since the kernel reads it by address.
 pub(super) struct Message {
@@ -43,6 +47,24 @@ impl Message {
 }
 
 impl Uring {
+    /// Sends what the kernel takes of a small payload at once; `false` when the peer takes
+    /// nothing any more, which is told.
+    pub(super) fn send_now(&mut self, key: ConnKey, payload: &mut Payload) -> bool {
+        let Some(conn) = self.conns.get(key) else { return true };
+        let Some(bytes) = payload.plain().filter(|bytes| bytes.len() <= SMALL_BYTES) else {
+            return true;
+        };
+        match send(&conn.fd, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+            Ok(n) => payload.advance(n),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(errno) => {
+                self.pending.push(Event::Deaf(key, errno.into()));
+                return false;
+            }
+        }
+        true
+    }
+
     /// Queues the next part of the payload in flight.
     pub(super) fn continue_send(&mut self, key: ConnKey) {
         let Some(conn) = self.conn(key) else { return };
