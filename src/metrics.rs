@@ -10,6 +10,7 @@ use dataplane::cache_server::{Control, Order};
 use dataplane::mesh::port::MeshStats;
 use dataplane::runtime::{DriverKind, Waker};
 use dataplane::telemetry::{LOOP_METRICS, PROXY_METRICS, Stages};
+use hdrhistogram::Histogram;
 use shards::command::COMMANDS;
 use shards::stats::{CommandCounts, METRICS};
 
@@ -169,17 +170,28 @@ fn show_stages(page: &mut Page, shards: &[Option<Box<Stages>>]) {
     for (shard, stages) in shards.iter().enumerate() {
         let shard = shard.to_string();
         for (stage, histogram) in stages.iter().flat_map(|stages| stages.each()) {
-            let label = |quantile| {
-                let labels = [("shard", shard.as_str()), ("stage", stage)];
-                labels.into_iter().chain(quantile).collect::<Vec<_>>()
-            };
-            for (quantile, name) in QUANTILES {
-                let seconds = histogram.value_at_quantile(quantile) as f64 / 1e9;
-                page.sample("", &label(Some(("quantile", name))), seconds);
-            }
-            let sum = histogram.mean() * histogram.len() as f64 / 1e9;
-            page.sample("_sum", &label(None), sum);
-            page.sample("_count", &label(None), histogram.len());
+            show_summary(page, &[("shard", shard.as_str()), ("stage", stage)], histogram);
         }
     }
+    page.family(
+        "corelane_http_request_seconds",
+        "summary",
+        "Time of a request of the proxy, from its head to the end of its answer.",
+    );
+    for (shard, stages) in shards.iter().enumerate() {
+        if let Some(stages) = stages {
+            show_summary(page, &[("shard", shard.to_string().as_str())], stages.latency());
+        }
+    }
+}
+
+fn show_summary(page: &mut Page, labels: &[(&str, &str)], histogram: &Histogram<u64>) {
+    let label = |quantile| labels.iter().copied().chain(quantile).collect::<Vec<_>>();
+    for (quantile, name) in QUANTILES {
+        let seconds = histogram.value_at_quantile(quantile) as f64 / 1e9;
+        page.sample("", &label(Some(("quantile", name))), seconds);
+    }
+    let sum = histogram.mean() * histogram.len() as f64 / 1e9;
+    page.sample("_sum", &label(None), sum);
+    page.sample("_count", &label(None), histogram.len());
 }

@@ -159,6 +159,53 @@ fn all_servers_are_down(driver: &str) {
     drop(upstream);
 }
 
+/// Clients that are slow, or ask for what cannot be, are no reason to send a server nothing.
+fn clients_cannot_eject(driver: &str) {
+    let server = Upstream::with("127.0.0.1:0".parse().expect("an address"), |line, asked| {
+        match asked.target.as_str() {
+            // It gives up on who is slow, or switches before all has come.
+            "/gives-up" => {
+                std::thread::sleep(Duration::from_millis(1_300));
+                Ok(false)
+            }
+            "/switches" => {
+                let head = "HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n";
+                line.write(head)?;
+                line.until_closed()
+            }
+            "/takes" => line.until_closed(),
+            _ => support::web_server::site(line, asked),
+        }
+    });
+    let folder = Folder::new();
+    let timeouts = ["request: 700ms", "backendRequest: 700ms", "request: 10s"];
+    for timeout in timeouts {
+        let rule = format!("    timeouts: {{{timeout}}}\n");
+        let node = of_file(driver, 1, &folder, &manifests(&[server.addr], &rule, ""));
+        let mut clients = Vec::new();
+        for path in ["/takes", "/gives-up", "/switches", "/bytes/30000000"] {
+            for _ in 0..8 {
+                let mut web = Web::connect(node.http[0]);
+                match path {
+                    "/bytes/30000000" => {
+                        web.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"))
+                    }
+                    _ => web.send(format!(
+                        "POST {path} HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: Upgrade\r\n\
+                         Content-Length: 100\r\n\r\nabc"
+                    )),
+                }
+                clients.push(web);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(1_800));
+        assert_eq!(counter(&node, "corelane_http_ejections_total", &[]), 0, "{timeout}");
+        assert_eq!(errors(&node, "early_switch"), 8, "{timeout}");
+        drop(clients);
+        assert_eq!(Web::connect(node.http[0]).get("/bytes/10").status, 200);
+    }
+}
+
 /// A server that fails five times in a row gets nothing for ten seconds, and then is tried.
 fn a_failing_server_is_left_alone(driver: &str) {
     let bad = Upstream::with("127.0.0.1:0".parse().expect("an address"), |line, asked| {
@@ -279,6 +326,7 @@ on_each_driver!(
     a_wrong_configuration_is_refused_whole,
     a_server_is_killed,
     all_servers_are_down,
+    clients_cannot_eject,
     a_failing_server_is_left_alone,
     an_end_amid_load,
     an_end_amid_uploads,

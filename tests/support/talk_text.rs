@@ -7,6 +7,7 @@
 //! {date}                     in a pattern: a date of IMF-fixdate (RFC 9110 section 5.6.7)
 //! {id} {id:NAME}             a request's id; one NAME is one id, another NAME another one
 //! {chunks:TEXT}              TEXT in chunks, however it is cut
+//! {number}                   in a pattern: decimal digits
 //! ```
 //!
 //! Short forms, each a whole line; `HOST` is `x.test` where it is left out, `-` for none:
@@ -184,7 +185,7 @@ fn problem(line: &str) -> Vec<Piece> {
     all
 }
 
-/// RFC 9110 section 15, RFC 6585.
+/// RFC 9110 section 15, RFC 5842, RFC 6585.
 fn reason(status: &str) -> &'static str {
     match status {
         "400" => "Bad Request",
@@ -200,6 +201,7 @@ fn reason(status: &str) -> &'static str {
         "503" => "Service Unavailable",
         "504" => "Gateway Timeout",
         "505" => "HTTP Version Not Supported",
+        "508" => "Loop Detected",
         other => panic!("no answer of our own has the status {other}"),
     }
 }
@@ -229,6 +231,7 @@ fn placeholder(text: &str) -> Option<(usize, usize, Piece)> {
             _ if escaped => return None,
             None if &text[from..to] == "{date}" => Piece::Date,
             None if &text[from..to] == "{id}" => Piece::Id(None),
+            None if &text[from..to] == "{number}" => Piece::Number,
             Some(("id", name)) => Piece::Id(Some(name.to_owned())),
             Some(("chunks", content)) => Piece::Chunks(unescape(content)),
             _ => return None,

@@ -524,8 +524,12 @@ impl<D: Driver> CacheServer<D> {
         let stages = &self.stages;
         let (store, counts) = (&self.shard.store, &self.shard.stats);
         let limiter = &self.shard.limiter;
+        let proxy = self.proxy.as_deref();
         self.control.stages.answer(|form| {
             form.add(stages);
+            if let Some(proxy) = proxy {
+                form.add_latency(proxy.latency());
+            }
             stats.cpu_ns.set(self.driver.cpu_time().0);
             let all = (0..store.databases()).map(DbId);
             counts.keys.set(all.clone().map(|db| store.len(db) as u64).sum());

@@ -4,6 +4,7 @@
 
 use super::Limits;
 use super::names::Known;
+use super::write::goes_on;
 
 /// A run of bytes of the slice that was scanned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,6 +93,12 @@ impl Fields {
     pub fn named(&self, bytes: &[u8], name: &[u8]) -> impl Iterator<Item = Span> {
         let same = move |field: &&Field| field.name.of(bytes).eq_ignore_ascii_case(name);
         self.list.iter().filter(same).map(|field| field.value)
+    }
+
+    /// The same, but those that no backend gets as they are ([`super::write::goes_on`]).
+    pub fn forwarded(&self, bytes: &[u8], name: &[u8]) -> impl Iterator<Item = Span> {
+        let same = move |field: &&Field| field.name.of(bytes).eq_ignore_ascii_case(name);
+        self.list.iter().filter(same).filter(|one| goes_on(one)).map(|field| field.value)
     }
 
     /// Lines of that name are not forwarded; says how many there are. What frames and routes a

@@ -36,9 +36,9 @@ macro_rules! refusals {
 }
 
 refusals! {
-    HeadTooLarge 431 "head_too_large" "a head within the limit of bytes (RFC 6585 section 5)";
-    TooManyFields 431 "too_many_fields" "no more field lines than the limit (RFC 6585 section 5)";
-    LineTooLong 414 "line_too_long" "a start line within the limit of bytes (RFC 9112 section 3)";
+    HeadTooLarge 431 "head_too_large" "a head of at most 32 KiB (RFC 6585 section 5)";
+    TooManyFields 431 "too_many_fields" "at most 100 field lines (RFC 6585 section 5)";
+    LineTooLong 414 "line_too_long" "a start line of at most 8 KiB (RFC 9112 section 3)";
     BareLf 400 "bare_lf" "CRLF at the end of a line, not LF alone (RFC 9112 section 2.2)";
     BareCr 400 "bare_cr" "CR only before LF (RFC 9112 section 2.2)";
     RequestLine 400 "request_line"
@@ -101,10 +101,10 @@ refusals! {
     ChunkExtension 400 "chunk_extension"
         "chunk extensions of names and values (RFC 9112 section 7.1.1)";
     ChunkExtensionsTooLarge 400 "chunk_extensions_too_large"
-        "chunk extensions within the limit of a head (RFC 9112 section 7.1.1)";
+        "chunk extensions of at most 32 KiB in all (RFC 9112 section 7.1.1)";
     ChunkEnd 400 "chunk_end" "CRLF after a chunk's data (RFC 9112 section 7.1)";
     TrailersTooLarge 431 "trailers_too_large"
-        "trailers within the limit of a head (RFC 9112 section 7.1.2)";
+        "trailers of at most 32 KiB in all (RFC 9112 section 7.1.2)";
 }
 
 impl Refusal {

@@ -13,6 +13,7 @@ use std::sync::LazyLock;
 
 use super::access::text;
 use super::cause::Cause;
+use crate::http1::Refusal;
 use crate::http1::write::decimal;
 
 /// What a client needs to know of its connection and request.
@@ -26,6 +27,8 @@ pub(super) struct Asked<'a> {
     pub(super) old: bool,
     /// More fields, each with its CRLF.
     pub(super) extra: &'a [u8],
+    /// What was wrong with the answer of the server behind.
+    pub(super) refusal: Option<Refusal>,
     pub(super) date: &'a [u8],
 }
 
@@ -38,7 +41,7 @@ pub(super) fn write(
 ) -> u64 {
     let status = cause.status();
     scratch.clear();
-    content(scratch, cause, asked.id);
+    content(scratch, cause, asked.refusal, asked.id);
     put(out, b"HTTP/1.1 ");
     decimal(out, status.into());
     out.push(b' ');
@@ -66,7 +69,7 @@ pub(super) fn write(
     sent
 }
 
-fn content(out: &mut Vec<u8>, cause: Cause, id: &[u8]) {
+fn content(out: &mut Vec<u8>, cause: Cause, refusal: Option<Refusal>, id: &[u8]) {
     let status = cause.status();
     put(out, b"{\"type\":\"urn:corelane:");
     put(out, cause.label().as_bytes());
@@ -78,6 +81,9 @@ fn content(out: &mut Vec<u8>, cause: Cause, id: &[u8]) {
     match cause {
         Cause::Malformed(refusal) => text(out, refusal.to_string().as_bytes()),
         other => text(out, other.detail().as_bytes()),
+    }
+    if let Some(refusal) = refusal {
+        text(out, format!(" In its answer we {refusal}.").as_bytes());
     }
     put(out, b"\",\"request_id\":\"");
     put(out, id);
@@ -95,7 +101,7 @@ pub(super) fn at_the_door(cause: Cause) -> &'static [u8] {
 
 fn door(cause: Cause) -> Vec<u8> {
     let (mut content, status) = (Vec::new(), cause.status());
-    self::content(&mut content, cause, b"-");
+    self::content(&mut content, cause, None, b"-");
     let mut out = format!("HTTP/1.1 {status} ").into_bytes();
     put(&mut out, reason(status));
     let rest = "Content-Type: application/problem+json\r\nCache-Control: no-store\r\n\
@@ -113,7 +119,7 @@ fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// The usual reason of a status (RFC 9110 section 15, RFC 6585).
+/// The usual reason of a status (RFC 9110 section 15, RFC 5842, RFC 6585).
 pub(super) fn reason(status: u16) -> &'static [u8] {
     match status {
         400 => b"Bad Request",
@@ -129,6 +135,7 @@ pub(super) fn reason(status: u16) -> &'static [u8] {
         503 => b"Service Unavailable",
         504 => b"Gateway Timeout",
         505 => b"HTTP Version Not Supported",
+        508 => b"Loop Detected",
         _ => b"Error",
     }
 }

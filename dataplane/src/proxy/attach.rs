@@ -60,10 +60,8 @@ impl Proxy {
 
     fn note_attached(&mut self, me: ShardId, client: &mut Client, target: Target, key: ConnKey) {
         self.pool.begin(target.slot);
-        if let Some(endpoint) = self.served.get().endpoints.get(target.index as usize)
-            && endpoint.slot == target.slot
-        {
-            self.pool.tell_others(target.slot, &endpoint.idle, me.0.into());
+        if let Some(endpoint) = self.served.get().find(&target) {
+            self.pool.hold(target.slot, &endpoint.shared, me.0.into());
         }
         if let Some(exchange) = client.exchange.as_mut() {
             exchange.upstream = Some(key);
@@ -175,6 +173,9 @@ impl Proxy {
                 Some(key)
             }
             Err(Cause::ConnectFailed) => {
+                if let Some(exchange) = client.exchange.as_mut() {
+                    exchange.tries = exchange.tries.saturating_add(1);
+                }
                 let next = self.next_after(client, target);
                 next.and_then(|next| self.attach(hands, client, next).ok())
             }
@@ -217,8 +218,8 @@ impl Proxy {
     /// An endpoint has failed; enough of that, and it gets no requests for a while.
     pub(super) fn endpoint_failed(&mut self, target: Target) {
         let now = self.now.mono;
-        if let Some(endpoint) = self.endpoint(target)
-            && endpoint.health.failed(now)
+        if let Some(endpoint) = self.served.get().find(&target)
+            && endpoint.shared.health.failed(now)
         {
             tracing::warn!(
                 address = %target.address,
@@ -231,14 +232,8 @@ impl Proxy {
 
     /// An endpoint has answered.
     pub(super) fn endpoint_succeeded(&mut self, target: Target) {
-        if let Some(endpoint) = self.endpoint(target) {
-            endpoint.health.succeeded();
+        if let Some(endpoint) = self.served.get().find(&target) {
+            endpoint.shared.health.succeeded();
         }
-    }
-
-    fn endpoint(&self, target: Target) -> Option<&super::served::Endpoint> {
-        let served = self.served.get();
-        let endpoint = served.endpoints.get(target.index as usize)?;
-        (endpoint.slot == target.slot).then_some(endpoint)
     }
 }

@@ -20,6 +20,10 @@ use super::{Hands, Proxy, timers};
 use crate::http1::{self, Body, Fields, Known, Method, RequestHead, Scan, Target, Version};
 use crate::runtime::Driver;
 
+/// So often a request may have passed proxies of our kind (RFC 9110 section 7.6: a message is
+/// not forwarded in circles for ever).
+const LOOP: usize = 10;
+
 /// Where a request goes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
@@ -46,8 +50,11 @@ struct Received<'a> {
 }
 
 impl Headers for Received<'_> {
+    /// Of several lines nobody can tell which one the server behind takes: they match nothing.
     fn get(&self, name: &[u8]) -> Option<&[u8]> {
-        self.fields.named(self.bytes, name).next().map(|span| span.of(self.bytes))
+        let mut lines = self.fields.forwarded(self.bytes, name);
+        let only = lines.next().filter(|_| lines.next().is_none());
+        only.map(|span| span.of(self.bytes))
     }
 }
 
@@ -201,12 +208,17 @@ impl Proxy {
         if head.max_forwards == Some(0) {
             return Err(Cause::MaxForwards);
         }
+        if self.fields.has(http1::Known::Via) && http1::write::passes(bytes, &self.fields) >= LOOP {
+            return Err(Cause::Loop);
+        }
         let received = head.target.path(bytes);
         let path = http1::path::routable(received, scratch).map_err(Cause::Malformed)?;
         let rewritten = path.as_ptr() != received.as_ptr();
         let served = self.served.get();
         let port = served.ports.get(usize::from(client.listener)).copied().flatten();
-        let port = port.ok_or(Cause::NotConfigured)?;
+        let nowhere =
+            if served.config.rules() == 0 { Cause::NotConfigured } else { Cause::NotAttached };
+        let port = port.ok_or(nowhere)?;
         let request = route::Request {
             host: head.host.of(bytes),
             // OPTIONS for the whole server (RFC 9112 section 3.2.4) goes where all of it goes.
@@ -294,9 +306,11 @@ impl Proxy {
         let Some(upstream) = self.upstreams.get(upstream) else { return };
         let Some(exchange) = client.exchange.as_mut() else { return };
         let text = *exchange.id.text();
+        let target = plan.target.text.get();
         let forward = http1::write::Forward {
             path: if plan.rewritten { &self.path } else { head.target.path(bytes) },
-            authority: None,
+            // RFC 9112 section 3.2: who spoke HTTP/1.0 may have named no host, but we have to.
+            authority: Some(target).filter(|_| head.authority.is_empty() && exchange.head.old),
             client: client.address,
             scheme: http1::write::Scheme::Http,
             trusted: false,

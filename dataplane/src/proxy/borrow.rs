@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use shards::ids::ShardId;
@@ -32,6 +33,8 @@ const LOAN: Nanos = Nanos(2 * Nanos::MILLISECOND.0);
 pub struct Wanted {
     /// The endpoint's number on this node.
     pub(super) slot: u32,
+    /// Its address: the number may be another's by now.
+    address: SocketAddr,
     /// Which question of the asker's.
     pub(super) number: u32,
 }
@@ -89,7 +92,7 @@ impl Proxy {
             return None;
         }
         let endpoint = self.served.get().endpoints.get(target.index as usize)?;
-        let others = endpoint.idle.iter().zip(0..).filter(|(_, n)| *n != me.0);
+        let others = endpoint.shared.idle.iter().zip(0..).filter(|(_, n)| *n != me.0);
         others.filter(|(idle, _)| idle.any()).map(|(_, n)| ShardId(n)).next()
     }
 
@@ -98,7 +101,7 @@ impl Proxy {
         let loans = &mut self.loans;
         loans.number = loans.number.wrapping_add(1);
         loans.asked.push((loans.number, client.key, target));
-        let wanted = Wanted { slot: target.slot, number: loans.number };
+        let wanted = Wanted { slot: target.slot, address: target.address, number: loans.number };
         loans.out.push((from, Lending::Wanted(wanted)));
         if let Some(exchange) = client.exchange.as_mut() {
             (exchange.borrowing, exchange.borrowed) = (Some(loans.number), true);
@@ -130,10 +133,13 @@ impl Proxy {
 
     /// Lets the connection go that has been idle for the longest time.
     fn lend<D: Driver>(&mut self, hands: &mut Hands<'_, D>, to: ShardId, wanted: &Wanted) {
-        let key = self.pool.take_oldest(wanted.slot);
+        let wants = |one: &&mut Upstream| one.target.address == wanted.address;
+        let key = self.pool.oldest(wanted.slot);
+        let key = key.filter(|key| self.upstreams.get(*key).as_ref().is_some_and(wants));
         let Some(mut upstream) = key.and_then(|key| self.upstreams.take(key)) else {
             return self.no_loan(to, wanted.number);
         };
+        self.pool.forget(wanted.slot, upstream.key);
         // Out of the table: its place there may serve again before the driver has answered.
         self.disarm(&mut upstream.alarm);
         self.loans.leaving.push((upstream.key, to, wanted.number));
@@ -224,7 +230,12 @@ impl Proxy {
         self.stats.borrowed.add(1);
         self.stats.upstreams.set(self.stats.upstreams.get() + 1);
         let mut upstream = Box::new(Upstream::new(key, target, Use::Idle));
-        if self.draining || !self.pool.put(target.slot, key) {
+        let endpoint = self.served.get().find(&target);
+        let kept = endpoint.is_some_and(|endpoint| {
+            self.pool.hold(target.slot, &endpoint.shared, hands.me.0.into());
+            self.pool.put(target.slot, key)
+        });
+        if self.draining || !kept {
             return self.close_server(hands, upstream);
         }
         self.alarm_upstream(&mut upstream, timers::SERVER_IDLE);

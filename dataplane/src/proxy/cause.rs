@@ -57,10 +57,12 @@ causes! {
     SlowHead 408 "slow_head": "The request's head did not come in time.";
     SlowBody 408 "slow_body": "The request's content came too slowly.";
     NotConfigured 404 "not_configured": "No route is configured. Start with --proxy http://ADDRESS:PORT, or with --config FILE that holds an HTTPRoute.";
+    NotAttached 404 "not_attached": "No route is attached to this port; the routes there are belong to Gateways that listen elsewhere.";
     NoHost 404 "no_host": "No route has this host.";
     NoPath 404 "no_path": "No route of this host has this path.";
     NoMatch 404 "no_match": "The routes with this path want another method, header or query parameter.";
     NoConnect 501 "no_connect": "CONNECT is not supported.";
+    Loop 508 "loop": "The request has come through this proxy too often: it goes in a circle.";
     MaxForwards 501 "max_forwards": "Max-Forwards is 0, and the proxy itself answers neither OPTIONS nor TRACE.";
     Limited 429 "limited": "A rate limit has been reached; Retry-After says when to come again.";
     NoBucket 503 "no_bucket": "The rate limiter is full of buckets that are in use.";
@@ -72,7 +74,8 @@ causes! {
     RequestTimeout 504 "request_timeout": "The request was not answered within the route's time-out.";
     UpstreamClosed 502 "upstream_closed": "The server behind closed the connection before it had answered.";
     UpstreamReset 502 "upstream_reset": "The server behind reset the connection before it had answered.";
-    BadResponse 502 "bad_response": "The answer of the server behind is not HTTP.";
+    EarlySwitch 502 "early_switch": "The server behind switched protocols before it had the whole request.";
+    BadResponse 502 "bad_response": "The answer of the server behind is none that can be passed on.";
     NoDescriptor 503 "no_descriptor": "The node has no file descriptor left for a connection to the server behind.";
     TooManyClients 503 "too_many_clients": "The node has as many clients as it can take.";
     Draining 503 "draining": "The node is ending.";

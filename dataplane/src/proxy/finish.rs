@@ -5,11 +5,24 @@
 use super::access::{self, Became};
 use super::answers;
 use super::cause::Cause;
-use super::peers::{Client, Stage, Upstream, Use};
+use super::peers::{Client, Exchange, Stage, Target, Upstream, Use};
 use super::pump::DISCARDED;
 use super::{Hands, Proxy, timers};
 use crate::http1::Body;
 use crate::runtime::{ConnKey, Driver};
+
+impl Exchange {
+    /// Whether the rest of a request's content is more than is read for nothing, or may never
+    /// come, so that the connection ends with the answer (RFC 9112 section 9.3).
+    pub(super) fn stays_unread(&self) -> bool {
+        let rest = match &self.request {
+            Body::Length(left) => *left,
+            _ if self.request.is_done() => 0,
+            _ => 1, // nobody knows, and it is counted as it comes
+        };
+        rest > DISCARDED || self.head.expects_continue && !self.continued && rest > 0
+    }
+}
 
 impl Proxy {
     /// The proxy answers a request itself. Its content, if that is short, is still read.
@@ -17,12 +30,7 @@ impl Proxy {
         self.causes.add(cause);
         let last = client.is_last();
         let Some(exchange) = client.exchange.as_mut() else { return };
-        let rest = match &exchange.request {
-            Body::Length(left) => *left,
-            _ if exchange.request.is_done() => 0,
-            _ => 1, // nobody knows, and it is counted as it comes
-        };
-        let unread = rest > DISCARDED || exchange.head.expects_continue && rest > 0;
+        let unread = exchange.stays_unread();
         // After these nobody can tell where a next request begins: it was cut short, or is what
         // a client sends through the tunnel that it believes to have (RFC 9931).
         let lost = matches!(cause, Cause::Malformed(_) | Cause::SlowBody | Cause::NoConnect);
@@ -37,6 +45,7 @@ impl Proxy {
             close: exchange.close,
             old: exchange.head.old,
             extra: &exchange.extra,
+            refusal: exchange.refusal.filter(|_| cause == Cause::BadResponse),
             date: self.date.at(self.now.unix_seconds()),
         };
         self.buffers.fill(&mut client.out.bytes);
@@ -51,6 +60,15 @@ impl Proxy {
         }
     }
 
+    /// The server has answered before it had the whole request. What the client still sends of
+    /// it is for nobody, but not the end of its connection.
+    pub(super) fn answered_early(&mut self, client: &mut Client) {
+        match client.exchange.as_ref() {
+            Some(exchange) if !exchange.close => self.alarm_exchange(client),
+            _ => self.finish_client(client),
+        }
+    }
+
     /// The same for bytes that are no request.
     pub(super) fn answer_unread(&mut self, client: &mut Client, cause: Cause) {
         self.causes.add(cause);
@@ -61,6 +79,7 @@ impl Proxy {
             close: true,
             old: false,
             extra: b"",
+            refusal: None,
             date: self.date.at(self.now.unix_seconds()),
         };
         self.buffers.fill(&mut client.out.bytes);
@@ -153,12 +172,15 @@ impl Proxy {
     }
 
     /// A line in the access log, and the counts.
-    fn record(&mut self, client: &Client, exchange: &mut super::peers::Exchange) {
+    fn record(&mut self, client: &Client, exchange: &mut Exchange) {
         self.count_status(exchange.status);
+        let now = self.now.mono;
+        if exchange.status != 0 {
+            self.latency.record(now.since(exchange.started));
+        }
         if !self.log.is_on() {
             return;
         }
-        let now = self.now.mono;
         let became = Became {
             status: exchange.status,
             bytes_in: exchange.request_bytes,
@@ -194,7 +216,7 @@ impl Proxy {
         mut upstream: Box<Upstream>,
         clean: bool,
     ) {
-        self.pool.end(upstream.target.slot);
+        let served = self.ends_at(&upstream.target);
         upstream.client = None;
         upstream.response = None;
         upstream.answering = false;
@@ -203,7 +225,8 @@ impl Proxy {
         self.buffers.put(&mut upstream.kept);
         self.buffers.put(&mut upstream.input);
         let quiet = upstream.out.pending() == 0;
-        let keep = clean && quiet && upstream.keep_alive && !upstream.deaf && !self.draining;
+        let lives = clean && quiet && upstream.keep_alive && !upstream.deaf;
+        let keep = lives && served && !self.draining;
         if !keep || !self.pool.put(upstream.target.slot, upstream.key) {
             return self.close_server(hands, upstream);
         }
@@ -216,13 +239,23 @@ impl Proxy {
         self.upstreams.put(upstream);
     }
 
+    /// A request at an endpoint has come to its end; says whether the endpoint is still one.
+    fn ends_at(&mut self, target: &Target) -> bool {
+        self.pool.end(target.slot);
+        let served = self.served.get().find(target).is_some();
+        if !served {
+            self.pool.let_go(target.slot);
+        }
+        served
+    }
+
     /// A server's connection that an exchange still had.
     pub(super) fn drop_upstream<D: Driver>(
         &mut self,
         hands: &mut Hands<'_, D>,
         upstream: Box<Upstream>,
     ) {
-        self.pool.end(upstream.target.slot);
+        self.ends_at(&upstream.target);
         self.close_server(hands, upstream);
     }
 

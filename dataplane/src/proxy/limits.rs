@@ -18,7 +18,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use shards::config::{KeyPart, LimitView, RuleId};
 use shards::ids::ShardId;
-use shards::limit::{Limiter, Name, Tokens, Verdict};
+use shards::limit::{LONGEST_NAME, Limiter, Name, Tokens, Verdict};
 use shards::partition::Partition;
 use shards::store::{Hasher, KeyHash};
 use shards::time::Nanos;
@@ -34,6 +34,9 @@ use crate::runtime::{ConnKey, Driver};
 
 /// Bytes of a value that are part of a bucket's name; of a longer one the hash is.
 const VALUE: usize = 128;
+
+/// The value of a header that is there more than once.
+const SEVERAL: &[u8] = b",";
 
 /// A decision that another shard is to make.
 #[derive(Debug)]
@@ -97,6 +100,7 @@ impl Proxy {
                 let about = About { ip: client.ip, path, route: view.route(), bytes };
                 value(&mut self.scratch, part, &about, &self.fields, buckets.hasher);
             }
+            shorten(&mut self.scratch, buckets.hasher);
             let at = buckets.hasher.hash(&self.scratch);
             let home = buckets.partition.home(at.slot);
             let rate = served.rates[id.0 as usize];
@@ -269,9 +273,12 @@ fn value(out: &mut Vec<u8>, part: KeyPart<'_>, about: &About<'_>, fields: &Field
     match part {
         KeyPart::ClientAddress { v4, v6 } => address(out, about.ip, v4, v6),
         KeyPart::Header(name) => {
-            // A request without it shares one bucket with all others without it.
-            let value = fields.named(about.bytes, name).next();
-            escaped(out, value.map_or(b"", |value| value.of(about.bytes)), hasher);
+            // A request without it shares one bucket with all others without it, and so do all
+            // with several lines: nobody can tell which of them the server behind takes, so that
+            // a bucket for each would be a way past the limit.
+            let mut lines = fields.forwarded(about.bytes, name);
+            let first = lines.next().map_or(&b""[..], |line| line.of(about.bytes));
+            escaped(out, if lines.next().is_some() { SEVERAL } else { first }, hasher);
         }
         KeyPart::Path => escaped(out, about.path, hasher),
         KeyPart::Route => escaped(out, about.route.as_bytes(), hasher),
@@ -314,6 +321,17 @@ fn escaped(out: &mut Vec<u8>, value: &[u8], hasher: Hasher) {
     let _ = write!(out, "...{:016x}", hash.short());
 }
 
+/// Of a name that is too long for a bucket, its hash is the rest. The policy's own name, which
+/// is that of a document, stays whole.
+fn shorten(name: &mut Vec<u8>, hasher: Hasher) {
+    if name.len() > LONGEST_NAME {
+        let hash = hasher.hash(name).short();
+        name.truncate(LONGEST_NAME / 2);
+        // Writing into memory does not fail.
+        let _ = write!(name, "...{hash:016x}");
+    }
+}
+
 fn plain(out: &mut Vec<u8>, value: &[u8]) {
     for byte in value {
         match byte {
@@ -341,6 +359,17 @@ mod tests {
         assert_eq!(named("192.0.2.7", 0, 64), "0.0.0.0/0");
         assert_eq!(named("2001:db8::1:2:3:4", 32, 64), "2001%3Adb8%3A%3A/64");
         assert_eq!(named("::1", 32, 128), "%3A%3A1");
+    }
+
+    #[test]
+    fn names_that_are_too_long_differ_still() {
+        let named = |last| {
+            let mut name = [&b"policy:"[..], &[b'x'; 600], &[last]].concat();
+            shorten(&mut name, Hasher::new(1));
+            name
+        };
+        assert!(named(b'a').len() <= LONGEST_NAME && named(b'a').starts_with(b"policy:xxx"));
+        assert_ne!(named(b'a'), named(b'b'));
     }
 
     #[test]

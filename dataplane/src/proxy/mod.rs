@@ -36,6 +36,7 @@ mod pump;
 mod said;
 mod served;
 mod servers;
+mod table;
 mod timers;
 mod tunnel;
 
@@ -57,7 +58,7 @@ pub use served::{Endpoints, Served};
 use crate::http1::{Fields, Limits};
 use crate::publish::{Publisher, Subscriber};
 use crate::runtime::{ConnKey, Driver, Event, ListenerId, Loan, Socket};
-use crate::telemetry::ProxyStats;
+use crate::telemetry::{Latency, ProxyStats};
 use access::AccessLog;
 use borrow::Loans;
 use buffers::Buffers;
@@ -65,8 +66,9 @@ use date::Date;
 use id::Random;
 pub use limits::Question;
 use limits::Questions;
-use peers::{Client, Exchange, Stage, Table, Upstream};
+use peers::{Client, Exchange, Stage, Upstream};
 use pool::Pool;
+use table::Table;
 
 /// Bytes that one side of an exchange may have sent and the other not taken: beyond it the
 /// sender's connection stops receiving, and goes on at half of it.
@@ -79,6 +81,10 @@ const PLENTY: usize = 64 << 20;
 
 /// Bytes of buffers after whose end memory is given back to the system.
 const BURST: usize = 16 << 20;
+/// How long a client that has been answered may take for its next request while the node ends.
+const LAST_CALL: Nanos = Nanos(100 * Nanos::MILLISECOND.0);
+/// Connections to endpoints that have gone that are closed in a turn: each takes about 10 us.
+const CLOSED_PER_TURN: usize = 16;
 /// Clients that the proxies of a node take.
 const MOST_CLIENTS: u64 = 100_000;
 
@@ -128,6 +134,9 @@ pub struct Proxy {
     dirty: Vec<ConnKey>,
     /// Clients whose input is to be looked at again.
     waiting: Vec<ConnKey>,
+    latency: Latency,
+    /// Endpoints, by their numbers on this node, that no route knows any more.
+    leaving: Vec<u32>,
     wheel: Wheel<ConnKey>,
     due: Vec<ConnKey>,
     fields: Fields,
@@ -173,6 +182,8 @@ impl Proxy {
             dirty: Vec::new(),
             waiting: Vec::new(),
             wheel: Wheel::new(now.mono.0),
+            latency: Latency::default(),
+            leaving: Vec::new(),
             due: Vec::new(),
             fields: Fields::new(&limits),
             limits,
@@ -247,8 +258,10 @@ impl Proxy {
     /// Handles what is left to do, and says how many clients have gone in this turn.
     pub fn turn<D: Driver>(&mut self, hands: &mut Hands<'_, D>) -> u64 {
         if std::mem::take(&mut self.new) {
-            self.forget_others(hands);
+            let served = self.served.get();
+            self.leaving = self.pool.others(|slot| served.has(slot));
         }
+        self.leave_some(hands);
         self.hear_limits(hands);
         let mut arrivals = std::mem::take(&mut self.arrivals);
         for (key, loan) in arrivals.drain(..) {
@@ -278,11 +291,17 @@ impl Proxy {
         }
     }
 
-    /// Connections to servers that no route knows any more are not kept.
-    fn forget_others<D: Driver>(&mut self, hands: &mut Hands<'_, D>) {
-        let served = self.served.get();
-        for key in self.pool.of_others(|slot| served.has(slot)) {
-            self.close_idle(hands, key);
+    /// Connections to servers that no route knows any more are closed, some in a turn.
+    fn leave_some<D: Driver>(&mut self, hands: &mut Hands<'_, D>) {
+        for _ in 0..CLOSED_PER_TURN {
+            let Some(slot) = self.leaving.last() else { return };
+            match self.pool.oldest(*slot) {
+                Some(key) => self.close_idle(hands, key),
+                None => {
+                    self.pool.let_go(*slot);
+                    self.leaving.pop();
+                }
+            }
         }
     }
 
@@ -294,7 +313,12 @@ impl Proxy {
 
     /// Whether there is work that waits for nobody.
     pub fn is_busy(&self) -> bool {
-        !self.dirty.is_empty() || !self.waiting.is_empty()
+        !self.dirty.is_empty() || !self.waiting.is_empty() || !self.leaving.is_empty()
+    }
+
+    /// How long requests have taken.
+    pub fn latency(&self) -> &Latency {
+        &self.latency
     }
 
     /// When it has to be looked at again at the latest.
@@ -332,13 +356,15 @@ impl Proxy {
         socket.refuse(answers::at_the_door(cause));
     }
 
-    /// Lets go of all clients with nothing under way, and of others after their answer. Says
-    /// how many have gone.
+    /// Lets go of all clients with nothing under way, and of others after their answer, which
+    /// tells them so: those that have just had one are likely to ask for another. Says how many
+    /// have gone.
     pub fn drain<D: Driver>(&mut self, hands: &mut Hands<'_, D>) -> u64 {
         self.draining = true;
+        let now = self.now.mono;
         let idle = |client: &&Client| {
             let quiet = client.input.is_empty() && client.out.pending() == 0;
-            client.stage == Stage::Head && quiet
+            client.stage == Stage::Head && quiet && client.rests_since().after(LAST_CALL) <= now
         };
         let keys: Vec<ConnKey> = self.clients.iter().filter(idle).map(|c| c.key).collect();
         for key in keys {

@@ -1,6 +1,6 @@
 //! The two kinds of connections of a proxy, and what one exchange between them has come to.
 //!
-//! Owns the state, and its tables; decides nothing.
+//! Owns the state; decides nothing.
 //!
 //! ```text
 //! client:   Head --head is whole--> Exchange --answered--> Head ...
@@ -25,7 +25,7 @@ use super::id::RequestId;
 use super::pending::Output;
 use crate::http1::write::Address;
 use crate::http1::{Body, Framing, Method, Refusal, Scan};
-use crate::runtime::{ConnKey, make_room};
+use crate::runtime::ConnKey;
 
 /// Where a client's connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +128,8 @@ pub(super) struct Exchange {
     pub(super) progress: Nanos,
     /// How long it may not.
     pub(super) patience: Nanos,
-    /// How long one server may take in all, and when that is over for the one at hand.
+    /// How long one server may take in all, and when that is over for the one at hand. What the
+    /// client takes for its part is not counted.
     pub(super) backend: Nanos,
     pub(super) backend_until: Nanos,
     /// When all must be over.
@@ -155,6 +156,11 @@ impl Client {
     /// Whether nothing can come behind the request at hand.
     pub(super) fn is_last(&self) -> bool {
         self.ended && self.input.is_empty() && !self.behind
+    }
+
+    /// Whether it owes bytes of the request at hand, and nobody holds it back.
+    pub(super) fn owes(&self) -> bool {
+        !self.paused && self.exchange.as_ref().is_some_and(|exchange| exchange.awaits_content())
     }
 }
 
@@ -338,64 +344,4 @@ pub(super) struct Upstream {
     pub(super) ended: bool,
     /// Whether the server is told, once it has taken all, that no more comes.
     pub(super) finishing: bool,
-}
-
-/// Connections by their index.
-#[derive(Debug)]
-pub(super) struct Table<T>(Vec<Option<Box<T>>>);
-
-/// Has a key.
-pub(super) trait Keyed {
-    fn key(&self) -> ConnKey;
-}
-
-impl Keyed for Client {
-    fn key(&self) -> ConnKey {
-        self.key
-    }
-}
-
-impl Keyed for Upstream {
-    fn key(&self) -> ConnKey {
-        self.key
-    }
-}
-
-impl<T> Default for Table<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<T: Keyed> Table<T> {
-    #[inline]
-    pub(super) fn get(&mut self, key: ConnKey) -> Option<&mut T> {
-        self.0.get_mut(key.index as usize)?.as_deref_mut().filter(|conn| conn.key() == key)
-    }
-
-    #[inline]
-    pub(super) fn has(&self, key: ConnKey) -> bool {
-        let place = self.0.get(key.index as usize).and_then(Option::as_ref);
-        place.is_some_and(|conn| conn.key() == key)
-    }
-
-    pub(super) fn put(&mut self, conn: Box<T>) {
-        let index = conn.key().index as usize;
-        if self.0.len() <= index {
-            make_room(&mut self.0, index + 1);
-            self.0.resize_with(index + 1, || None);
-        }
-        let there = self.0[index].replace(conn);
-        debug_assert!(there.is_none(), "what was there is taken out before");
-    }
-
-    /// Takes it out; whoever does puts it back, unless it is gone.
-    #[inline]
-    pub(super) fn take(&mut self, key: ConnKey) -> Option<Box<T>> {
-        self.0.get_mut(key.index as usize)?.take_if(|conn| conn.key() == key)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.0.iter().flatten().map(|conn| &**conn)
-    }
 }

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::borrow::Idle;
+use super::served::Shared;
 use crate::runtime::ConnKey;
 
 /// Idle connections kept for one endpoint.
@@ -18,15 +18,18 @@ const KEPT: usize = 256;
 struct Entry {
     idle: Vec<ConnKey>,
     under_way: u32,
-    /// How many are idle, for other shards.
-    told: Option<(Arc<[Idle]>, usize)>,
+    /// Of an endpoint that has connections or requests: what all know of it, and which shard this
+    /// is. As long as that is held, the endpoint's number means no other.
+    held: Option<(Arc<Shared>, usize)>,
 }
 
 impl Entry {
     #[inline]
     fn tell(&self) {
-        if let Some((idle, me)) = &self.told {
-            idle[*me].set(self.idle.len());
+        if let Some((shared, me)) = &self.held
+            && let Some(idle) = shared.idle.get(*me)
+        {
+            idle.set(self.idle.len());
         }
     }
 }
@@ -73,11 +76,9 @@ impl Pool {
         Some(key)
     }
 
-    /// The one that has been idle for the longest time, which no longer is.
-    pub(super) fn take_oldest(&mut self, slot: u32) -> Option<ConnKey> {
-        let key = *self.entries.get(slot as usize)?.idle.first()?;
-        self.forget(slot, key);
-        Some(key)
+    /// The one that has been idle for the longest time.
+    pub(super) fn oldest(&self, slot: u32) -> Option<ConnKey> {
+        self.entries.get(slot as usize)?.idle.first().copied()
     }
 
     /// Whether any is idle.
@@ -85,13 +86,21 @@ impl Pool {
         self.entries.get(slot as usize).is_some_and(|entry| !entry.idle.is_empty())
     }
 
-    /// Where the number of idle ones is told: the counters of all shards, and which is this one's.
+    /// An endpoint is used by this shard.
     #[inline]
-    pub(super) fn tell_others(&mut self, slot: u32, idle: &Arc<[Idle]>, me: usize) {
+    pub(super) fn hold(&mut self, slot: u32, shared: &Arc<Shared>, me: usize) {
         let entry = self.entry(slot);
-        if entry.told.is_none() && !idle.is_empty() {
-            entry.told = Some((idle.clone(), me));
+        if entry.held.is_none() {
+            entry.held = Some((shared.clone(), me));
             entry.tell();
+        }
+    }
+
+    /// An endpoint has gone: it is let go of when nothing of it is left here.
+    pub(super) fn let_go(&mut self, slot: u32) {
+        let entry = self.entry(slot);
+        if entry.idle.is_empty() && entry.under_way == 0 {
+            *entry = Entry::default();
         }
     }
 
@@ -117,11 +126,10 @@ impl Pool {
         }
     }
 
-    /// All that are idle at endpoints of which `is_served` knows nothing.
-    pub(super) fn of_others(&self, is_served: impl Fn(u32) -> bool) -> Vec<ConnKey> {
-        let used = self.entries.iter().zip(0..).filter(|(entry, _)| !entry.idle.is_empty());
-        let others = used.filter(|(_, slot)| !is_served(*slot));
-        others.flat_map(|(entry, _)| &entry.idle).copied().collect()
+    /// Endpoints that are held and of which `is_served` knows nothing.
+    pub(super) fn others(&self, is_served: impl Fn(u32) -> bool) -> Vec<u32> {
+        let held = self.entries.iter().zip(0..).filter(|(entry, _)| entry.held.is_some());
+        held.map(|(_, slot)| slot).filter(|slot| !is_served(*slot)).collect()
     }
 
     /// One of those that are idle.

@@ -92,6 +92,7 @@ impl Proxy {
         let now = self.now.mono;
         let Some(exchange) = client.exchange.as_mut() else { return };
         exchange.progress = now;
+        exchange.backend_until = now.after(exchange.backend);
         if exchange.request.is_done() {
             if exchange.upstream.is_none() {
                 self.finish_client(client);

@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use shards::limit::{Policies, Rate, Tokens};
 use shards::time::Nanos;
 
 use super::borrow::Idle;
-use super::peers::Written;
+use super::peers::{Target, Written};
 use super::pool::Pool;
 
 /// An endpoint of this generation.
@@ -25,9 +25,15 @@ pub(super) struct Endpoint {
     pub(super) text: Written,
     /// Its number on this node.
     pub(super) slot: u32,
-    pub(super) health: Arc<Health>,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What all shards and generations know of an endpoint.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) health: Health,
     /// Idle connections to it, of each shard; none where there is one shard.
-    pub(super) idle: Arc<[Idle]>,
+    pub(super) idle: Box<[Idle]>,
 }
 
 /// See the module's text.
@@ -37,8 +43,8 @@ pub struct Served {
     /// What each of the node's listeners is in it; none for one that has no routes.
     pub(super) ports: Vec<Option<PortId>>,
     pub(super) endpoints: Vec<Endpoint>,
-    /// Their numbers on this node.
-    slots: HashSet<u32>,
+    /// Where they are in that list, by their numbers on this node.
+    places: HashMap<u32, usize>,
     /// Of each limit.
     pub(super) rates: Vec<Rate>,
     /// The same by name, for whoever names a bucket.
@@ -46,16 +52,31 @@ pub struct Served {
 }
 
 impl Served {
-    /// Whether an endpoint, by its number on this node, is one of this generation.
+    /// Whether a number on this node is that of an endpoint of this generation.
     pub(super) fn has(&self, slot: u32) -> bool {
-        self.slots.contains(&slot)
+        self.places.contains_key(&slot)
+    }
+
+    /// The endpoint of a request that may have come under another generation, if it is still
+    /// one; its number may be another endpoint's by now.
+    #[inline]
+    pub(super) fn find(&self, target: &Target) -> Option<&Endpoint> {
+        let place = match self.config.generation() == target.generation {
+            true => target.index as usize,
+            false => *self.places.get(&target.slot)?,
+        };
+        self.endpoints.get(place).filter(|one| one.address == target.address)
     }
 }
 
-/// Who knows all endpoints that there have been; the control side has one.
+/// Who knows all endpoints that are in use; the control side has one.
+///
+/// The number of an endpoint that has gone serves again once no generation and no shard holds
+/// what is shared of it: a shard does while it has connections to it.
 #[derive(Debug, Default)]
 pub struct Endpoints {
     known: HashMap<SocketAddr, Known>,
+    free: Vec<u32>,
     shards: usize,
 }
 
@@ -63,14 +84,49 @@ pub struct Endpoints {
 #[derive(Debug)]
 struct Known {
     slot: u32,
-    health: Arc<Health>,
-    idle: Arc<[Idle]>,
+    shared: Arc<Shared>,
 }
 
 impl Endpoints {
     /// None yet, for a node of so many shards.
     pub fn new(shards: usize) -> Self {
-        Self { known: HashMap::new(), shards }
+        Self { known: HashMap::new(), free: Vec::new(), shards }
+    }
+
+    /// Endpoints that are in use, and those whose last connections have just gone.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// What nobody holds any more is forgotten.
+    fn forget_unused(&mut self) {
+        let (known, free) = (&mut self.known, &mut self.free);
+        known.retain(|_, one| {
+            let used = Arc::strong_count(&one.shared) > 1;
+            if !used {
+                free.push(one.slot);
+            }
+            used
+        });
+        known.shrink_to(2 * known.len());
+    }
+
+    fn know(&mut self, address: SocketAddr) -> (u32, Arc<Shared>) {
+        let (count, shards, free) =
+            (self.known.len() + self.free.len(), self.shards, &mut self.free);
+        let known = self.known.entry(address).or_insert_with(|| Known {
+            slot: free.pop().unwrap_or(count as u32),
+            shared: Arc::new(Shared {
+                health: Health::default(),
+                idle: (0..shards).map(|_| Idle::default()).collect(),
+            }),
+        });
+        (known.slot, known.shared.clone())
     }
 
     /// A generation to serve. `listeners` are the node's, by their port in the configuration;
@@ -90,23 +146,17 @@ impl Endpoints {
         }
         let policies = Policies::new(named).map_err(|why| format!("limits: {why:?}"))?;
         let ports = listeners.iter().map(|number| config.port(*number)).collect();
+        self.forget_unused();
         let endpoints: Vec<Endpoint> = (0..config.endpoints())
             .map(|n| {
                 let address = config.endpoint(EndpointId(n));
-                let (slot, shards) = (self.known.len() as u32, self.shards);
-                let known = self.known.entry(address).or_insert_with(|| Known {
-                    slot,
-                    health: Arc::default(),
-                    idle: (0..shards).map(|_| Idle::default()).collect(),
-                });
-                let text = Written::of(address);
-                let (health, idle) = (known.health.clone(), known.idle.clone());
-                Endpoint { address, text, slot: known.slot, health, idle }
+                let (slot, shared) = self.know(address);
+                Endpoint { address, text: Written::of(address), slot, shared }
             })
             .collect();
-        let slots = endpoints.iter().map(|endpoint| endpoint.slot).collect();
+        let places = endpoints.iter().zip(0..).map(|(endpoint, n)| (endpoint.slot, n)).collect();
         let policies = Arc::new(policies);
-        Ok(Served { config, ports, endpoints, slots, rates, policies })
+        Ok(Served { config, ports, endpoints, places, rates, policies })
     }
 }
 
@@ -131,10 +181,47 @@ impl Candidates for Members<'_> {
     }
 
     fn is_out(&self, n: usize) -> bool {
-        self.at(n).is_none_or(|endpoint| endpoint.health.is_out(self.now))
+        self.at(n).is_none_or(|endpoint| endpoint.shared.health.is_out(self.now))
     }
 
     fn load(&self, n: usize) -> u32 {
         self.at(n).map_or(0, |endpoint| self.pool.load(endpoint.slot))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn know(endpoints: &mut Endpoints, port: u16) -> (u32, Arc<Shared>) {
+        endpoints.know(SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    /// A number means one address for as long as anybody holds on to it.
+    #[test]
+    fn numbers_serve_again_once_nobody_holds_them() {
+        let mut endpoints = Endpoints::new(2);
+        let held = know(&mut endpoints, 1);
+        let (second, third) = (know(&mut endpoints, 2).0, know(&mut endpoints, 3).0);
+        endpoints.forget_unused();
+        assert_eq!(endpoints.len(), 1);
+        assert_eq!(know(&mut endpoints, 1).0, held.0, "known all the time");
+        let mut anew = [know(&mut endpoints, 4).0, know(&mut endpoints, 5).0];
+        anew.sort_unstable();
+        let mut freed = [second, third];
+        freed.sort_unstable();
+        assert_eq!(anew, freed);
+        assert_eq!(know(&mut endpoints, 6).0, 3, "none is free");
+    }
+
+    #[test]
+    fn a_thousand_generations_take_no_more_than_two() {
+        let mut endpoints = Endpoints::new(2);
+        let mut before = Vec::new();
+        for n in 0..1_000_u16 {
+            endpoints.forget_unused();
+            before = (0..20).map(|m| know(&mut endpoints, 20 * (n % 3_000) + m + 1)).collect();
+        }
+        assert!(endpoints.len() <= 40 && before.iter().all(|(slot, _)| *slot < 40));
     }
 }

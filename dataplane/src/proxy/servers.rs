@@ -112,7 +112,9 @@ impl Proxy {
                 self.answered(hands, upstream, &mut client, all);
             }
             Progress::Bad(cause) => {
-                self.endpoint_failed(upstream.target);
+                if cause != Cause::EarlySwitch {
+                    self.endpoint_failed(upstream.target);
+                }
                 self.upstreams.put(upstream);
                 self.abandon(hands, &mut client, cause);
             }
@@ -176,7 +178,7 @@ impl Proxy {
         };
         if head.status == 101 && !exchange.request.is_done() {
             // RFC 9110 section 7.8: not amid a request.
-            return Err(Cause::BadResponse);
+            return Err(Cause::EarlySwitch);
         }
         self.head_came(upstream, client, bytes, &head);
         Ok((head.len, false))
@@ -207,7 +209,7 @@ impl Proxy {
         } else {
             exchange.answered = Some(self.now.mono);
             exchange.status = head.status;
-            exchange.close |= self.draining || last;
+            exchange.close |= self.draining || last || exchange.stays_unread();
             upstream.keep_alive = head.keep_alive;
             upstream.response = Some(Body::new(head.body, &self.limits));
         }
@@ -260,7 +262,11 @@ impl Proxy {
             self.stats.unsolicited.add(1);
         }
         self.release(hands, upstream, whole && all);
-        self.finish_client(client);
+        if whole {
+            self.finish_client(client);
+        } else {
+            self.answered_early(client);
+        }
     }
 
     /// Stops a server that sends faster than its client takes.
@@ -334,8 +340,10 @@ impl Proxy {
                 self.abandon(hands, &mut client, Cause::Truncated);
             }
             (None, _) => {
-                if !upstream.reused || upstream.answering {
-                    // A server may well end a connection that it has not got a request on.
+                // A server may well end a connection that it has not got a request on, or whose
+                // client takes too long for it.
+                let late = client.owes() && client.is_late(self.now.mono);
+                if (!upstream.reused || upstream.answering) && !late {
                     self.endpoint_failed(upstream.target);
                 }
                 let again =

@@ -37,11 +37,14 @@ pub(super) const TUNNEL: Nanos = Nanos(3_600 * Nanos::SECOND.0);
 pub(super) const HALF_TUNNEL: Nanos = Nanos(60 * Nanos::SECOND.0);
 /// How long the client may take to close after our last answer.
 const LINGER: Nanos = Nanos(Nanos::SECOND.0);
-/// How often a content's speed is looked at, and the least number of bytes between two looks.
+/// How often a content's speed is looked at, or what has been taken of an answer, and the least
+/// number of bytes of a content between two looks.
 pub(super) const BODY_LOOK: Nanos = Nanos(10 * Nanos::SECOND.0);
 const BODY_FLOOR: u64 = 5_000;
-/// Timers fired in one turn.
-const PER_TURN: usize = 256;
+/// After this time without a part of its content a client is the reason that a server gives up.
+const LATE: Nanos = Nanos(Nanos::SECOND.0);
+/// Timers fired in one turn. Each may close a connection, which takes about 10 us.
+const PER_TURN: usize = 16;
 
 impl Proxy {
     /// Nothing is under way in a tunnel but what its sides say.
@@ -51,7 +54,7 @@ impl Proxy {
 
     /// How long a client may take nothing.
     pub(super) fn await_taking(&mut self, client: &mut Client) {
-        self.alarm_client(client, if client.ended { HALF_SEND } else { SEND });
+        self.alarm_client(client, if client.ended { HALF_SEND } else { BODY_LOOK });
     }
 
     /// Between two requests.
@@ -134,7 +137,7 @@ impl Proxy {
                 self.causes.add(Cause::SlowReader);
                 return self.drop_client(hands, client);
             }
-            set(&mut self.wheel, &mut client.alarm, key, until);
+            set(&mut self.wheel, &mut client.alarm, key, until.min(now.after(BODY_LOOK)));
             return self.clients.put(client);
         }
         match client.stage {
@@ -162,10 +165,11 @@ impl Proxy {
         self.clients.put(client);
     }
 
-    /// A server that was too slow has failed.
+    /// A server that was too slow has failed; not where its client was.
     fn blame(&mut self, client: &Client, cause: Cause) {
         let slow = matches!(cause, Cause::ResponseTimeout | Cause::RequestTimeout | Cause::Stalled);
-        let exchange = client.exchange.as_ref().filter(|_| slow);
+        let its = slow && !client.owes() && client.out.in_flight == 0;
+        let exchange = client.exchange.as_ref().filter(|_| its);
         if let Some(exchange) = exchange
             && exchange.upstream.is_some()
             && let Some(target) = exchange.endpoint
@@ -183,6 +187,7 @@ impl Proxy {
         let now = self.now.mono;
         let taken = client.out.look(hands.driver.unsent(client.key), now);
         let full = client.out.in_flight > 0;
+        let owes = client.owes();
         let exchange = client.exchange.as_mut()?;
         if let Some(upstream) = exchange.upstream.and_then(|key| self.upstreams.get(key))
             && upstream.out.in_flight > 0
@@ -194,16 +199,16 @@ impl Proxy {
             return Some(Cause::ClientGone);
         }
         if exchange.until <= now {
-            return Some(Cause::RequestTimeout);
+            return Some(if owes { Cause::SlowBody } else { Cause::RequestTimeout });
         }
         let late = match exchange.status {
             0 => Cause::ResponseTimeout,
             _ => Cause::Stalled,
         };
-        if !full && exchange.backend_until <= now {
+        if !full && !owes && exchange.backend_until <= now {
             return Some(late);
         }
-        if exchange.awaits_content() && !client.paused {
+        if owes {
             if exchange.request_bytes - exchange.request_bytes_then < BODY_FLOOR {
                 return Some(Cause::SlowBody);
             }
@@ -239,6 +244,18 @@ impl Proxy {
     }
 }
 
+impl Client {
+    /// Since when a client between two requests is there.
+    pub(super) fn rests_since(&self) -> Nanos {
+        Nanos(self.alarm.deadline.0.saturating_sub(CLIENT_IDLE.0))
+    }
+
+    /// Whether nothing has come of it for longer than a client takes that is well.
+    pub(super) fn is_late(&self, now: Nanos) -> bool {
+        self.exchange.as_ref().is_some_and(|exchange| exchange.progress.after(LATE) <= now)
+    }
+}
+
 /// All has been taken: a client without a request is idle from here on.
 pub(super) fn rest(wheel: &mut Wheel<ConnKey>, client: &mut Client, now: Nanos) {
     if client.stage == Stage::Head && client.input.is_empty() {
@@ -250,16 +267,19 @@ pub(super) fn rest(wheel: &mut Wheel<ConnKey>, client: &mut Client, now: Nanos) 
 /// the next part of the answer, whichever is first.
 pub(super) fn arm_exchange(wheel: &mut Wheel<ConnKey>, client: &mut Client, now: Nanos) {
     let full = client.out.in_flight > 0;
+    let owes = client.owes();
     let Some(exchange) = &client.exchange else { return };
-    let mut at = if exchange.awaits_content() && !client.paused {
+    let mut at = if owes {
         now.after(BODY_LOOK)
     } else if full {
         now.after(LOOK)
     } else {
-        exchange.progress.after(exchange.patience)
+        exchange.progress.after(exchange.patience).min(now.after(BODY_LOOK))
     };
     if !full {
-        at = at.min(exchange.backend_until);
+        if !owes {
+            at = at.min(exchange.backend_until);
+        }
         if client.ended {
             at = at.min(exchange.progress.max(client.out.since()).after(HALF_CLOSED));
         }

@@ -8,7 +8,7 @@ mod mailbox;
 mod stages;
 
 pub use mailbox::Mailbox;
-pub use stages::{STAGES, Stages};
+pub use stages::{Latency, STAGES, Stages};
 
 use shards::stats::Counter;
 

@@ -35,7 +35,12 @@ pub(super) struct Sweeper {
 
 impl Sweeper {
     pub(super) fn new(databases: usize) -> Self {
-        Self { deadlines: (0..databases).map(|_| None).collect(), first: 0, quiet: None, due: Vec::new() }
+        Self {
+            deadlines: (0..databases).map(|_| None).collect(),
+            first: 0,
+            quiet: None,
+            due: Vec::new(),
+        }
     }
 
     fn of(&mut self, db: DbId) -> &mut Option<Box<Deadlines>> {

@@ -20,7 +20,7 @@ use super::names::Known;
 use super::{Framing, Version};
 
 pub use chunk::{chunk, chunk_size, last_chunk};
-pub use request::{Forward, Scheme, request};
+pub use request::{Forward, Scheme, goes_on, request};
 pub use response::{Back, Sent, response};
 
 /// How we call ourselves in Via.
@@ -63,6 +63,16 @@ fn via(out: &mut Vec<u8>, bytes: &[u8], fields: &Fields, version: Version) {
     out.extend_from_slice(version);
     out.extend_from_slice(PSEUDONYM);
     out.extend_from_slice(b"\r\n");
+}
+
+/// How often a message has come through one of us, by its Via.
+pub fn passes(bytes: &[u8], fields: &Fields) -> usize {
+    let elements = fields.all(Known::Via).flat_map(|value| value.of(bytes).split(|b| *b == b','));
+    let ours = |element: &&[u8]| {
+        let mut words = element.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        words.nth(1) == Some(PSEUDONYM)
+    };
+    elements.filter(ours).count()
 }
 
 /// The one field that frames the body, if there is one.

@@ -1,7 +1,7 @@
 //! The head of a request to a backend.
 
 use super::{Address, decimal, end_to_end, field, framing, list, via};
-use crate::http1::fields::Fields;
+use crate::http1::fields::{Field, Fields};
 use crate::http1::names::Known;
 use crate::http1::request::{Method, RequestHead};
 use crate::http1::target::Form;
@@ -71,6 +71,20 @@ const TOLD: u64 = bits(&[
     Known::XRealIp,
     Known::XRequestId,
 ]);
+
+/// Whether a backend gets a field as it was received from a client that is not believed: what
+/// requests are routed and limited by is nothing that the backend does not see.
+pub fn goes_on(field: &Field) -> bool {
+    const REPLACED: u64 = bits(&[
+        Known::XForwardedFor,
+        Known::XForwardedProto,
+        Known::XForwardedHost,
+        Known::XForwardedPort,
+        Known::XRealIp,
+        Known::Forwarded,
+    ]);
+    !field.hop && field.known.bit() & REPLACED == 0
+}
 
 /// Appends the head of `head` as it goes to a backend, in HTTP/1.1 and origin form; the body
 /// follows in the framing that `head` says. `bytes` and `fields` are those it was read from.

@@ -111,3 +111,84 @@ impl Uring {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
+
+    use super::super::FEW_SENDS;
+    use super::*;
+    use crate::runtime::{Driver, Wait};
+
+    fn pair(driver: &mut Uring) -> (ConnKey, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let fd: std::os::fd::OwnedFd = listener.accept().unwrap().0.into();
+        (driver.open(fd.into()).unwrap(), peer)
+    }
+
+    fn payload(len: usize) -> Payload {
+        Payload::new(vec![b'x'; len], Vec::new())
+    }
+
+    /// What happens within a while, until `wanted` is among it.
+    fn await_event(driver: &mut Uring, wanted: impl Fn(&Event) -> bool) -> bool {
+        let (mut events, since) = (Vec::new(), Instant::now());
+        while since.elapsed() < Duration::from_secs(5) {
+            driver.turn(Wait::AtMost(100_000_000), &mut events).unwrap();
+            if events.drain(..).any(|event| wanted(&event)) {
+                return true;
+            }
+        }
+        false
+    }
+
+    #[test]
+    fn one_small_send_leaves_at_once_and_others_through_the_ring() {
+        let mut driver = Uring::new().unwrap();
+        let (key, mut peer) = pair(&mut driver);
+        driver.expect_sends(FEW_SENDS);
+        assert!(driver.send(key, payload(10)).is_some());
+        peer.read_exact(&mut [0; 10]).unwrap();
+        for (expected, len) in [(FEW_SENDS + 1, 10), (FEW_SENDS, SMALL_BYTES + 1)] {
+            driver.expect_sends(expected);
+            assert!(driver.send(key, payload(len)).is_none());
+            assert!(await_event(&mut driver, |e| matches!(e, Event::Sent(to, _) if *to == key)));
+            peer.read_exact(&mut vec![0; len]).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_follows() {
+        let mut driver = Uring::new().unwrap();
+        let (key, mut peer) = pair(&mut driver);
+        driver.expect_sends(1);
+        let mut sent = 0;
+        while driver.send(key, payload(SMALL_BYTES)).is_some() {
+            sent += SMALL_BYTES;
+        }
+        sent += SMALL_BYTES;
+        assert!(driver.unsent(key) > 0);
+        driver.submit().unwrap();
+        let reader = std::thread::spawn(move || peer.read_exact(&mut vec![0; sent]).map(|()| peer));
+        assert!(await_event(&mut driver, |e| matches!(e, Event::Sent(to, _) if *to == key)));
+        assert!(reader.join().unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_is_told_at_once() {
+        let mut driver = Uring::new().unwrap();
+        let (key, peer) = pair(&mut driver);
+        driver.finish(key); // whatever is sent now is refused
+        drop(peer);
+        driver.expect_sends(1);
+        assert!(driver.send(key, payload(10)).is_none());
+        let start = Instant::now();
+        let mut events = Vec::new();
+        driver.turn(Wait::Forever, &mut events).unwrap();
+        assert!(matches!(events[0], Event::Deaf(to, _) if to == key), "{events:?}");
+        assert!(start.elapsed() < Duration::from_secs(1));
+    }
+}

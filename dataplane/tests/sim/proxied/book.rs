@@ -259,7 +259,7 @@ impl Book {
             "request_timeout" => timed && took >= ms(REQUEST_MS),
             "draining" => self.drains,
             "slow_head" => entry.first_at.is_some_and(|first| now.since(first) >= HEAD),
-            "slow_body" => asked.len > 0 && took >= HEAD,
+            "slow_body" => asked.len > 0 && (took >= HEAD || timed && took >= ms(REQUEST_MS)),
             _ => false,
         };
         if possible && !asked.bad && !asked.dead {
