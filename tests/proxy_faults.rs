@@ -159,6 +159,32 @@ fn all_servers_are_down(driver: &str) {
     drop(upstream);
 }
 
+/// A server that no route knows any more has no connection left, whether it was idle when the
+/// other configuration came or busy.
+fn gone_servers_are_let_go(driver: &str) {
+    let (old, new) = (Upstream::start(), Upstream::start());
+    let folder = Folder::new();
+    let node = of_file(driver, 2, &folder, &manifests(&[old.addr], "", ""));
+    // A hundred at once, so that as many connections are idle after them.
+    let mut clients: Vec<Web> = (0..100).map(|_| Web::connect(node.http[0])).collect();
+    for web in &mut clients {
+        web.send("GET /slow/300/10 HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    assert!(clients.iter_mut().all(|web| web.answer().status == 200));
+    let mut busy = Web::connect(node.http[0]);
+    busy.send("GET /slow/1500/10 HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("it is under way", Duration::from_secs(3), || old.requests() == 101);
+    assert!(old.open() > 50, "{} are open", old.open());
+    folder.write("config.yaml", &manifests(&[new.addr], "", ""));
+    assert!(reload(&node));
+    eventually("the idle ones are closed", Duration::from_secs(1), || old.open() == 1);
+    assert_eq!(busy.answer().status, 200);
+    eventually("and then the busy one", Duration::from_secs(1), || old.open() == 0);
+    let served = old.requests();
+    assert!(clients.iter_mut().all(|web| web.get("/bytes/10").status == 200));
+    assert_eq!(old.requests(), served);
+}
+
 /// Clients that are slow, or ask for what cannot be, are no reason to send a server nothing.
 fn clients_cannot_eject(driver: &str) {
     let server = Upstream::with("127.0.0.1:0".parse().expect("an address"), |line, asked| {
@@ -326,6 +352,7 @@ on_each_driver!(
     a_wrong_configuration_is_refused_whole,
     a_server_is_killed,
     all_servers_are_down,
+    gone_servers_are_let_go,
     clients_cannot_eject,
     a_failing_server_is_left_alone,
     an_end_amid_load,

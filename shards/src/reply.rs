@@ -86,6 +86,10 @@ impl Reply {
         // The common lengths are written at once, without a call to copy.
         match n {
             0..10 => self.bytes.extend_from_slice(&[kind, digit(n), b'\r', b'\n']),
+            -9..0 => {
+                let text = [kind, b'-', digit(-n), b'\r', b'\n'];
+                self.bytes.extend_from_slice(&text);
+            }
             10..100 => {
                 let text = [kind, digit(n / 10), digit(n % 10), b'\r', b'\n'];
                 self.bytes.extend_from_slice(&text);

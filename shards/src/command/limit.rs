@@ -37,7 +37,13 @@ pub(super) fn throttle(c: &mut Context<'_>) -> Done {
     let quantity = if c.args.len() == MOST_ARGS { number(c, 5)? } else { 1 };
     let rate = match c.shard.limiter.rate_of(name) {
         Some(rate) => rate,
-        None => own_rate(max_burst, count, period)?,
+        None => {
+            let asked = [max_burst, count, period];
+            match c.shard.limiter.recent(asked) {
+                Some(rate) => rate,
+                None => c.shard.limiter.note(asked, own_rate(max_burst, count, period)?),
+            }
+        }
     };
     // What does not fit is dearer than any bucket.
     let cost = Tokens(u32::try_from(quantity).unwrap_or(u32::MAX));
@@ -64,7 +70,9 @@ pub(super) fn throttle(c: &mut Context<'_>) -> Done {
 /// A number that is not negative, in redis-cell's words where it is none.
 fn number(c: &Context<'_>, number: usize) -> Result<u64, CommandError> {
     let bytes = c.args.at(number);
-    let parsed = std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<i64>().ok());
+    // Others than canonical spellings are numbers there, too: +1, 01.
+    let parsed =
+        crate::number::integer(bytes).or_else(|| std::str::from_utf8(bytes).ok()?.parse().ok());
     let Some(n) = parsed else {
         /// Bytes of the argument that the message repeats.
         const SHOWN: usize = 128;

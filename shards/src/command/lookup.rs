@@ -16,22 +16,75 @@ const _: () = assert!(COMMANDS.len() < EMPTY as usize, "a command's number fits 
 
 static TABLE: [u8; SIZE] = fill();
 
-const fn hash(name: &[u8]) -> usize {
-    let mut hash = name.len() as u32;
-    let mut i = 0;
-    while i < name.len() {
-        // Setting the bit folds letters to lower case; what else it folds, `==` tells apart.
-        hash = (hash ^ (name[i] | 0x20) as u32).wrapping_mul(0x0100_0193);
-        i += 1;
-    }
-    (hash ^ hash >> 15) as usize % SIZE
+/// A name as numbers: its length, and its first and last eight bytes in lower case, or what there
+/// is of them. No two names of at most [`TOLD`] bytes have the same.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Folded {
+    len: usize,
+    first: u64,
+    last: u64,
 }
+
+/// Names up to this length are told apart by [`Folded`].
+const TOLD: usize = 16;
+
+impl Folded {
+    #[inline]
+    const fn of(name: &[u8]) -> Self {
+        let (first, last) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+            (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+            _ => match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+                (Some(first), Some(last)) => {
+                    (u32::from_le_bytes(*first) as u64, u32::from_le_bytes(*last) as u64)
+                }
+                _ => match name {
+                    [] => (0, 0),
+                    [first, second, .., last] => {
+                        (*first as u64, (*second as u64) << 8 | *last as u64)
+                    }
+                    [first, last] => (*first as u64, *last as u64),
+                    [only] => (*only as u64, 0),
+                },
+            },
+        };
+        Self { len: name.len(), first: lower(first), last: lower(last) }
+    }
+
+    /// Where the search for it begins.
+    #[inline]
+    const fn place(self) -> usize {
+        let mixed = (self.first ^ self.last.rotate_left(29)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        ((mixed >> 44) as usize ^ self.len) % SIZE
+    }
+}
+
+/// Eight bytes with their capital letters made small.
+#[inline]
+const fn lower(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = ONES << 7;
+    // In seven bits each, so that no sum carries into the next byte.
+    let low = word & !HIGH;
+    let from_a = low + ONES * (0x80 - b'A' as u64);
+    let beyond_z = low + ONES * (0x7f - b'Z' as u64);
+    word | (from_a & !beyond_z & !word & HIGH) >> 2
+}
+
+static FOLDED: [Folded; COMMANDS.len()] = {
+    let mut all = [Folded { len: 0, first: 0, last: 0 }; COMMANDS.len()];
+    let mut number = 0;
+    while number < COMMANDS.len() {
+        all[number] = Folded::of(COMMANDS[number].name.as_bytes());
+        number += 1;
+    }
+    all
+};
 
 const fn fill() -> [u8; SIZE] {
     let mut table = [EMPTY; SIZE];
     let mut number = 0;
     while number < COMMANDS.len() {
-        let mut at = hash(COMMANDS[number].name.as_bytes());
+        let mut at = Folded::of(COMMANDS[number].name.as_bytes()).place();
         while table[at] != EMPTY {
             at = (at + 1) % SIZE;
         }
@@ -51,10 +104,13 @@ pub(super) fn find(name: &[u8]) -> Option<&'static CommandSpec> {
     if name.len() > LONGEST {
         return None;
     }
-    let mut at = hash(name);
+    let folded = Folded::of(name);
+    let mut at = folded.place();
     while TABLE[at] != EMPTY {
-        let spec = &COMMANDS[usize::from(TABLE[at])];
-        if spec.name.as_bytes().eq_ignore_ascii_case(name) {
+        let number = usize::from(TABLE[at]);
+        let spec = &COMMANDS[number];
+        let same = || name.len() <= TOLD || spec.name.as_bytes().eq_ignore_ascii_case(name);
+        if FOLDED[number] == folded && same() {
             return Some(spec);
         }
         at = (at + 1) % SIZE;
@@ -73,4 +129,33 @@ pub(super) fn subcommand(parent: &CommandSpec, name: &[u8]) -> Option<&'static C
     full[parent.name.len()] = b'|';
     full[parent.name.len() + 1..len].copy_from_slice(name);
     find(&full[..len])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// What differs by more than the case of letters is not the same.
+        #[test]
+        fn finds_what_a_search_finds(
+            number in 0..COMMANDS.len(), changes in prop::collection::vec(any::<(u8, u8)>(), 0..3),
+        ) {
+            let mut name = COMMANDS[number].name.as_bytes().to_vec();
+            for (at, byte) in changes {
+                let at = usize::from(at) % name.len();
+                name[at] = if byte & 1 == 0 { name[at] ^ 0x20 } else { byte };
+            }
+            let expected = COMMANDS.iter().find(|c| c.name.as_bytes().eq_ignore_ascii_case(&name));
+            let found = find(&name);
+            prop_assert_eq!(found.map(|c| c.name), expected.map(|c| c.name));
+        }
+
+        #[test]
+        fn capital_letters_alone_become_small(bytes in any::<[u8; 8]>()) {
+            let folded = lower(u64::from_le_bytes(bytes)).to_le_bytes();
+            prop_assert_eq!(folded, bytes.map(|byte| byte.to_ascii_lowercase()));
+        }
+    }
 }

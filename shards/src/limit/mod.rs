@@ -45,13 +45,15 @@ pub struct Limiter {
     policies: Arc<Policies>,
     stats: Arc<ShardStats>,
     next_sweep: Nanos,
+    /// The numbers that were asked for last, and their rate: most clients name the same ones.
+    recent: Option<([u64; 3], Rate)>,
 }
 
 impl Limiter {
     /// A limiter with room for so many buckets, 1 to [`MOST_BUCKETS`].
     pub fn new(buckets: u32, stats: Arc<ShardStats>) -> Self {
         let (table, policies) = (Table::new(buckets), Arc::default());
-        Self { table, policies, stats, next_sweep: Nanos(0) }
+        Self { table, policies, stats, next_sweep: Nanos(0), recent: None }
     }
 
     /// What is published holds from here on; see [`Bucket`] for what becomes of debts.
@@ -62,6 +64,18 @@ impl Limiter {
     /// The rate of the limit that a bucket belongs to by its name, if there is one.
     pub fn rate_of(&self, name: Name<'_>) -> Option<Rate> {
         self.policies.rate_of(name.bytes()).copied()
+    }
+
+    /// The rate that these numbers made, if they were the last noted.
+    #[inline]
+    pub fn recent(&self, numbers: [u64; 3]) -> Option<Rate> {
+        self.recent.filter(|(noted, _)| *noted == numbers).map(|(_, rate)| rate)
+    }
+
+    /// Notes the rate that numbers make, and returns it.
+    pub fn note(&mut self, numbers: [u64; 3], rate: Rate) -> Rate {
+        self.recent = Some((numbers, rate));
+        rate
     }
 
     /// Asks for what finding a bucket looks at first.
