@@ -16,15 +16,10 @@ use super::archive::{
     Share,
 };
 use super::draft::{self, Draft};
+use super::path::RoutePathError;
 use super::snapshot::Snapshot;
 use super::table;
 use places::Places;
-
-/// Segments of a path that a route may name. A bit each of a host's mask.
-pub const MAX_SEGMENTS: usize = 31;
-
-/// Bytes of a path that a route may name, as in Gateway API.
-pub const MAX_PATH: usize = 1024;
 
 /// Why a draft has no archive; whoever made it is to blame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,8 +28,8 @@ pub enum BuildError {
     Dangling(&'static str),
     /// Two of them with one name.
     Twice(&'static str, String),
-    /// A path that no request can have, or too long a one.
-    Path(String),
+    /// A path that no route may name.
+    Path(String, RoutePathError),
     /// Weights of one rule that add up to more than 32 bits.
     Weights(String),
     /// More than the tables can number, or bytes that are refused.
@@ -234,11 +229,7 @@ impl fmt::Display for BuildError {
         match self {
             Self::Dangling(what) => write!(f, "a {what} is named that is not there"),
             Self::Twice(what, name) => write!(f, "there are two of {what} {name}"),
-            Self::Path(path) => write!(
-                f,
-                "expected a path of at most {MAX_PATH} bytes and {MAX_SEGMENTS} segments, none of \
-                 them empty, that begins with /, not '{path}'"
-            ),
+            Self::Path(path, why) => write!(f, "{why}, not '{path}'"),
             Self::Weights(route) => write!(f, "weights of {route} add up to more than 2^32 - 1"),
             Self::TooLarge(why) => write!(f, "the configuration is too large: {why}"),
         }
