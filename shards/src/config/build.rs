@@ -19,6 +19,7 @@ use super::draft::{self, Draft};
 use super::path::RoutePathError;
 use super::snapshot::Snapshot;
 use super::table;
+use crate::limit::{Rate, RateError, Tokens};
 use places::Places;
 
 /// Why a draft has no archive; whoever made it is to blame.
@@ -30,6 +31,8 @@ pub enum BuildError {
     Twice(&'static str, String),
     /// A path that no route may name.
     Path(String, RoutePathError),
+    /// A limit that no bucket can obey.
+    Rate(String, RateError),
     /// Weights of one rule that add up to more than 32 bits.
     Weights(String),
     /// More than the tables can number, or bytes that are refused.
@@ -113,6 +116,8 @@ impl Builder {
         if !self.limits.insert(name) {
             return Err(BuildError::Twice("limit", limit.name.clone()));
         }
+        Rate::new(limit.tokens, limit.period, Tokens(limit.burst))
+            .map_err(|why| BuildError::Rate(limit.name.clone(), why))?;
         let start = self.config.keys.len();
         for key in &limit.keys {
             let key = match key {
@@ -230,6 +235,7 @@ impl fmt::Display for BuildError {
             Self::Dangling(what) => write!(f, "a {what} is named that is not there"),
             Self::Twice(what, name) => write!(f, "there are two of {what} {name}"),
             Self::Path(path, why) => write!(f, "{why}, not '{path}'"),
+            Self::Rate(limit, why) => write!(f, "limit {limit}: {}", why.text()),
             Self::Weights(route) => write!(f, "weights of {route} add up to more than 2^32 - 1"),
             Self::TooLarge(why) => write!(f, "the configuration is too large: {why}"),
         }

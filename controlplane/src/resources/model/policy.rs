@@ -1,6 +1,7 @@
 //! RateLimitPolicy.
 
 use shards::config::draft::{Key, Limit};
+use shards::limit::{MOST_TOKENS, Rate, RateError, Tokens};
 use shards::time::Nanos;
 
 use super::{Id, Located, Reader, named};
@@ -60,7 +61,8 @@ pub(super) fn read(id: Id, document: &Node, reader: &mut Reader<'_>) -> RateLimi
 fn limit(path: &str, node: &Node, reader: &mut Reader<'_>) -> Option<PolicyLimit> {
     let number = |field: &str| reader.number(node, field).map(|number| number.value);
     let (name, tokens) = (reader.text(node, "name")?, number("rate")?);
-    let wrong = |field: &&str| node.get(field).is_some() && number(field).is_none_or(|n| n == 0);
+    let fits = |n| (1..=MOST_TOKENS.0).contains(&n);
+    let wrong = |field: &&str| node.get(field).is_some() && !number(field).is_some_and(fits);
     if ["rate", "burst", "cost"].iter().any(wrong) {
         return None; // told already, and nothing can be said about what depends on it
     }
@@ -80,14 +82,18 @@ fn limit(path: &str, node: &Node, reader: &mut Reader<'_>) -> Option<PolicyLimit
             format!("{path}.cost: expected at most the burst, {burst}; no request would ever pass");
         reader.fault(at("cost"), text);
     }
-    if period.0 == 0 {
-        reader.fault(at("period"), format!("{path}.period: expected more than 0"));
-    } else if !fits(u64::from(tokens), period, burst) {
-        let text = format!(
-            "{path}.burst: a full bucket takes too long to refill: with rate and period in lowest \
-             terms, period in ns times burst must be below 2^63; lower burst or shorten period"
-        );
-        reader.fault(at("burst"), text);
+    match Rate::new(u64::from(tokens), period, Tokens(burst)) {
+        Ok(_) => {}
+        Err(RateError::Zero) => {
+            reader.fault(at("period"), format!("{path}.period: expected more than 0"));
+        }
+        Err(RateError::TooLarge) => {
+            let text = format!(
+                "{path}.burst: an empty bucket takes too long to be full again: burst times \
+                 period over rate must be below 292 years; lower burst or shorten period"
+            );
+            reader.fault(at("burst"), text);
+        }
     }
     let keys = node.get("key").map_or(&[][..], Node::items);
     let words = keys
@@ -110,34 +116,4 @@ fn limit(path: &str, node: &Node, reader: &mut Reader<'_>) -> Option<PolicyLimit
     let tokens = u64::from(tokens);
     let limit = Limit { name: name.value.clone(), tokens, period, burst, cost, keys };
     Some(PolicyLimit { name, limit })
-}
-
-/// Whether the debt of a full bucket fits 63 bits, as the arithmetic of buckets needs it.
-fn fits(tokens: u64, period: Nanos, burst: u32) -> bool {
-    let (mut a, mut b) = (tokens, period.0);
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    let lowest = period.0 / a;
-    lowest.checked_mul(u64::from(burst)).is_some_and(|full| full <= i64::MAX as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_debt_of_a_full_bucket_fits_63_bits() {
-        for (tokens, period, burst, expect) in [
-            (1, 1 << 62, 1, true),
-            (1, 1 << 62, 2, false),
-            (1, i64::MAX as u64, 1, true),
-            (2, 1 << 62, 3, true), // in lowest terms, 1 for 2^61
-            (2, 1 << 62, 4, false),
-            (3, 1 << 62, 2, false),
-            (1, 1 << 40, u32::MAX, false),
-        ] {
-            assert_eq!(fits(tokens, Nanos(period), burst), expect, "{tokens} {period} {burst}");
-        }
-    }
 }
