@@ -19,8 +19,11 @@ fn is_label(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
+/// Bytes of a DNS name (RFC 1035 section 2.3.4, without the root).
+const MAX_NAME: usize = 253;
+
 fn is_subdomain(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(is_label)
+    text.len() <= MAX_NAME && text.split('.').all(is_label)
 }
 
 /// A token (RFC 9110 section 5.6.2).
@@ -50,13 +53,24 @@ pub(crate) static HOSTNAME: Format = Format {
     expect: "a DNS name in small letters, as in example.com or *.example.com, no address",
     accepts: |text| {
         let rest = text.strip_prefix("*.").unwrap_or(text);
-        is_subdomain(rest) && text.parse::<IpAddr>().is_err()
+        is_subdomain(rest) && text.len() <= MAX_NAME && text.parse::<IpAddr>().is_err()
     },
 };
 
 /// Any text that is not empty.
 pub(crate) static ANY: Format =
     Format { expect: "a text of at most 4096 bytes", accepts: |t| (1..=4096).contains(&t.len()) };
+
+/// The value of a header as it is once it is received (RFC 9110 section 5.5).
+pub(crate) static HEADER_VALUE: Format = Format {
+    expect: "a text of at most 4096 bytes without blanks at its ends and control characters, \
+             which no header's value has once it is received",
+    accepts: |text| {
+        let inner = |byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f);
+        let trimmed = text.trim_matches([' ', '\t']);
+        (ANY.accepts)(text) && trimmed.len() == text.len() && text.bytes().all(inner)
+    },
+};
 
 /// The name of a header.
 pub(crate) static HEADER: Format =
@@ -149,6 +163,13 @@ mod tests {
             &HOSTNAME,
             &["a.com", "*.a.com", "localhost"],
             &["", "*", "*a.com", "a.*.com", "A.com", "1.2.3.4", "a.com.", "a.com:80", "::1"],
+        );
+        // A name has 253 bytes at most, and one that a wildcard has is longer than what it ends in.
+        let longest = "a.".repeat(124) + "com";
+        check(
+            &HOSTNAME,
+            &[&format!("*.{longest}"), &format!("a.{longest}")],
+            &[&format!("*.a{longest}"), &format!("aaa.{longest}")],
         );
         check(
             &PATH,
