@@ -27,7 +27,8 @@ says what is below, and `corelane schema` prints a JSON Schema for editors.
   slash, and `//` is an empty segment. So `/a` as a prefix has `/a//b`, and `//a` has no prefix but `/`. What the key
   `path` of a RateLimitPolicy counts by is this form without the query: `/a`, `/a/` and `/a//` are three.
 - A request whose hostname has no rule that fits goes to the rules of the next less specific hostname; it never goes to
-  another listener than the most specific one.
+  another listener than the most specific one. A hostname of a route whose requests all come to listeners that the
+  route is not attached to is an error.
 ";
 
 /// The page.

@@ -119,6 +119,7 @@ fn rule(path: &str, id: &Id, node: &Node, reader: &mut Reader<'_>) -> RouteRule 
     for (n, one) in list("backendRefs").iter().enumerate() {
         backends.extend(backend(format!("{path}.backendRefs[{n}]"), id, one, reader));
     }
+    check_weights(path, list("backendRefs"), reader);
     let timeouts = node.get("timeouts");
     let timeout = |field: &str| duration(timeouts?.get(field)?.text()?);
     let (request, backend) = (timeout("request"), timeout("backendRequest"));
@@ -136,6 +137,23 @@ fn rule(path: &str, id: &Id, node: &Node, reader: &mut Reader<'_>) -> RouteRule 
         backends,
         request_timeout: request,
         backend_timeout: backend,
+    }
+}
+
+/// Weights are summed up in 32 bits.
+fn check_weights(path: &str, backends: &[Node], reader: &mut Reader<'_>) {
+    let mut sum = 0u32;
+    for (n, node) in backends.iter().enumerate() {
+        let weight = reader.number(node, "weight").map_or(1, |weight| weight.value);
+        let Some(added) = sum.checked_add(weight) else {
+            let text = format!(
+                "{path}.backendRefs[{n}].weight: expected weights of a rule that add up to at \
+                 most {}",
+                u32::MAX
+            );
+            return reader.fault(node.get("weight").unwrap_or(node).at, text);
+        };
+        sum = added;
     }
 }
 

@@ -1,7 +1,7 @@
 //! RateLimitPolicy.
 
 use shards::config::draft::{Key, Limit};
-use shards::limit::{MOST_TOKENS, Rate, RateError, Tokens};
+use shards::limit::{LONGEST_NAME, MOST_TOKENS, Rate, RateError, Tokens};
 use shards::time::Nanos;
 
 use super::{Id, Located, Reader, named};
@@ -71,7 +71,7 @@ fn limit(path: &str, node: &Node, reader: &mut Reader<'_>) -> Option<PolicyLimit
     let bits = |field: &str, default: u8| {
         number(field).and_then(|bits| u8::try_from(bits).ok()).unwrap_or(default)
     };
-    let (v4, v6) = (bits("ipv4Prefix", 32), bits("ipv6Prefix", 64));
+    let address = Key::ClientAddress { v4: bits("ipv4Prefix", 32), v6: bits("ipv6Prefix", 64) };
     let period = match node.get("period").and_then(Node::text) {
         Some(text) => duration(text)?,
         None => Nanos::SECOND,
@@ -95,7 +95,23 @@ fn limit(path: &str, node: &Node, reader: &mut Reader<'_>) -> Option<PolicyLimit
             reader.fault(at("burst"), text);
         }
     }
-    let keys = node.get("key").map_or(&[][..], Node::items);
+    let keys = keys(path, node, &name.value, &address, reader);
+    let tokens = u64::from(tokens);
+    let limit = Limit { name: name.value.clone(), tokens, period, burst, cost, keys };
+    Some(PolicyLimit { name, limit })
+}
+
+/// What has a bucket of its own.
+fn keys(path: &str, node: &Node, name: &str, address: &Key, reader: &mut Reader<'_>) -> Vec<Key> {
+    let Some(list) = node.get("key") else { return Vec::new() };
+    let keys = list.items();
+    if name.len() + keys.len() > LONGEST_NAME {
+        let text = format!(
+            "{path}.key: expected fewer: the name of a bucket, {name}:VALUE:VALUE and so on, has \
+             at most {LONGEST_NAME} bytes"
+        );
+        reader.fault(list.at, text);
+    }
     let words = keys
         .iter()
         .enumerate()
@@ -106,14 +122,11 @@ fn limit(path: &str, node: &Node, reader: &mut Reader<'_>) -> Option<PolicyLimit
             reader.fault(key.at, format!("{path}.key[{n}]: '{word}' is there twice"));
         }
     }
-    let keys = words.iter().map(|(_, _, word)| match word.strip_prefix("header:") {
+    let key = |(_, _, word): &(usize, &Node, String)| match word.strip_prefix("header:") {
         Some(name) => Key::Header(name.to_owned()),
         None if word == "path" => Key::Path,
         None if word == "route" => Key::Route,
-        None => Key::ClientAddress { v4, v6 },
-    });
-    let keys = keys.collect();
-    let tokens = u64::from(tokens);
-    let limit = Limit { name: name.value.clone(), tokens, period, burst, cost, keys };
-    Some(PolicyLimit { name, limit })
+        None => address.clone(),
+    };
+    words.iter().map(key).collect()
 }
