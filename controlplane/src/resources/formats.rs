@@ -111,10 +111,17 @@ pub(crate) static KEY: Format = Format {
     },
 };
 
-/// An IP address.
+/// The address of an endpoint.
 pub(crate) static ADDRESS: Format = Format {
-    expect: "an IP address, as in 10.0.0.7 or fd00::7",
-    accepts: |text| text.parse::<IpAddr>().is_ok(),
+    expect: "an IP address that can be connected to, as in 10.0.0.7 or fd00::7, not multicast, \
+             broadcast or link-local in IPv6",
+    accepts: |text| {
+        text.parse::<IpAddr>().is_ok_and(|ip| match ip.to_canonical() {
+            IpAddr::V4(v4) => !v4.is_multicast() && !v4.is_broadcast(),
+            // Link-local ones are reached by an interface, for which there is no place.
+            IpAddr::V6(v6) => !v6.is_multicast() && !v6.is_unicast_link_local(),
+        })
+    },
 };
 
 /// A duration of Gateway API (GEP-2257): one to four of `[0-9]{1,5}(h|m|s|ms)`.
@@ -175,6 +182,22 @@ mod tests {
             &PATH,
             &["/", "/a", "/a/", "/%41", "/a.b/..c", "/~a:@"],
             &["", "a", "//", "/a//b", "/%2Fa", "/a#b", "/a?b", "/%4", "/ä"],
+        );
+        check(
+            &ADDRESS,
+            &["10.0.0.7", "127.0.0.1", "fd00::7", "::1"],
+            &[
+                "",
+                "a.com",
+                "10.0.0.7:80",
+                "[::1]",
+                "224.0.0.1",
+                "255.255.255.255",
+                "ff02::1",
+                "::ffff:224.0.0.1",
+                "fe80::1",
+                "fe80::1%eth0",
+            ],
         );
         check(&KEY, &["client.address", "header:X-Key", "path", "route"], &["", "header:", "ip"]);
         check(&LIMIT, &["per-client", "A.b_1"], &["", "a:b", "a%b", "a b", &long]);
