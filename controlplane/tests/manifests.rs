@@ -156,3 +156,19 @@ fn a_limit_whose_buckets_can_have_no_name_is_an_error() {
         abc:VALUE:VALUE and so on, has at most 512 bytes";
     assert_eq!(only_error(&policy(room + 1)), expected);
 }
+
+/// Each match is laid out for each hostname: a small file could take all memory.
+#[test]
+fn more_matches_than_the_tables_take_are_an_error() {
+    let names: Vec<String> = (0..1_001).map(|n| format!("h{n}.com")).collect();
+    let matches: Vec<String> = (0..1_000).map(|n| format!("{{path: {{value: /p{n}}}}}")).collect();
+    let text = format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: a}}\nspec:\n  \
+         hostnames: [{}]\n  rules:\n  - matches: [{}]\n",
+        names.join(", "),
+        matches.join(", ")
+    );
+    let expected = "a.yaml:3:18: spec: with this route there are 1001000 matches, each counted for \
+        every hostname and listener of its route; expected at most 1000000";
+    assert_eq!(only_error(&text), expected);
+}

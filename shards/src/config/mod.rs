@@ -28,7 +28,7 @@ pub(crate) use archive::{
     NONE, PathKind,
 };
 pub use archive::{ArchivedConfig, Balance};
-pub use build::BuildError;
+pub use build::{BuildError, MAX_CANDIDATES};
 pub use path::{MAX_PATH, MAX_SEGMENTS, RoutePathError, route_path};
 pub use read::{BackendView, KeyPart, LimitView, RuleView, Timeouts};
 pub use snapshot::{Refused, Snapshot};

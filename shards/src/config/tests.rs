@@ -160,6 +160,14 @@ fn names_are_unique_references_lead_somewhere_and_limits_are_rates() {
     assert_eq!(wrong(|d| d.routes[0].listeners[0] = 2), BuildError::Dangling("listener"));
 }
 
+#[test]
+fn no_small_draft_becomes_a_large_archive() {
+    let mut draft = draft();
+    draft.routes[0].hostnames = (0..1_000).map(|n| format!("h{n}.com")).collect();
+    draft.routes[0].rules[0].matches = vec![Match::default(); MAX_CANDIDATES / 2_000 + 1];
+    assert!(matches!(draft.compile(), Err(BuildError::TooLarge(_))));
+}
+
 fn load(bytes: &[u8]) -> Result<Snapshot, Refused> {
     let mut aligned = AlignedVec::new();
     aligned.extend_from_slice(bytes);
