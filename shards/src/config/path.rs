@@ -45,9 +45,9 @@ pub fn route_path(text: &str) -> Result<Cow<'_, str>, RoutePathError> {
     decode(text.as_bytes(), &mut scratch);
     let dots = scratch.split(|byte| *byte == b'/').any(|part| matches!(part, b"." | b".."));
     let normal =
-        normalize(text.as_bytes(), &mut scratch).map(|path| match std::str::from_utf8(path) {
-            Ok(path) if path == text => Cow::Borrowed(text),
-            path => Cow::Owned(path.unwrap_or_default().to_owned()), // ASCII, as `text` is
+        normalize(text.as_bytes(), &mut scratch).map(|path| match String::from_utf8_lossy(path) {
+            same if same == text => Cow::Borrowed(text),
+            other => Cow::Owned(other.into_owned()),
         });
     match normal {
         _ if dots => Err(RoutePathError::DotSegment(normal.ok().map(Cow::into_owned))),
