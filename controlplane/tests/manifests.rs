@@ -109,3 +109,66 @@ fn a_file_that_is_cut_off_has_an_outcome() {
         }
     }
 }
+
+/// The only error of a document.
+#[track_caller]
+fn only_error(text: &str) -> String {
+    let faults = load_text("a.yaml", text, 1).expect_err("wrong");
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    faults[0].to_string()
+}
+
+/// Beyond 2^32 - 1 in all there is no share to draw.
+#[test]
+fn weights_that_add_up_to_too_much_have_their_place() {
+    let mut text =
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 80}]}\n\
+        ---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: a}\n\
+        spec:\n  rules:\n  - backendRefs:\n"
+            .to_owned();
+    let most = u32::MAX / 1_000_000;
+    for _ in 0..most {
+        text += "    - {name: a, port: 80, weight: 1000000}\n";
+    }
+    load_text("a.yaml", &text, 1).expect("as much as there may be");
+    text += "    - {name: a, port: 80, weight: 967295}\n";
+    load_text("a.yaml", &text, 1).expect("as much as there may be");
+    text += "    - {name: a, port: 80, weight: 1}\n";
+    let expected = "a.yaml:4307:35: spec.rules[0].backendRefs[4295].weight: expected weights of a rule \
+        that add up to at most 4294967295";
+    assert_eq!(only_error(&text), expected);
+}
+
+/// A name that is too long for a bucket would refuse every request.
+#[test]
+fn a_limit_whose_buckets_can_have_no_name_is_an_error() {
+    let policy = |keys: usize| {
+        let keys: Vec<String> = (0..keys).map(|n| format!("header:x{n}")).collect();
+        format!(
+            "apiVersion: corelane.dev/v1\nkind: RateLimitPolicy\nmetadata: {{name: a}}\n\
+             spec: {{limits: [{{name: abc, rate: 1, key: [{}]}}]}}\n",
+            keys.join(", ")
+        )
+    };
+    let room = shards::limit::LONGEST_NAME - "abc".len();
+    load_text("a.yaml", &policy(room), 1).expect("a name of colons");
+    let expected = "a.yaml:4:43: spec.limits[0].key: expected fewer: the name of a bucket, \
+        abc:VALUE:VALUE and so on, has at most 512 bytes";
+    assert_eq!(only_error(&policy(room + 1)), expected);
+}
+
+/// Each match is laid out for each hostname: a small file could take all memory.
+#[test]
+fn more_matches_than_the_tables_take_are_an_error() {
+    let names: Vec<String> = (0..1_001).map(|n| format!("h{n}.com")).collect();
+    let matches: Vec<String> = (0..1_000).map(|n| format!("{{path: {{value: /p{n}}}}}")).collect();
+    let text = format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: a}}\nspec:\n  \
+         hostnames: [{}]\n  rules:\n  - matches: [{}]\n",
+        names.join(", "),
+        matches.join(", ")
+    );
+    let expected = "a.yaml:3:18: spec: with this route there are 1001000 matches, each counted for \
+        every hostname and listener of its route; expected at most 1000000";
+    assert_eq!(only_error(&text), expected);
+}

@@ -1,6 +1,9 @@
-//! Documents of operators: whatever they are, there is a configuration or there are errors.
+//! Documents of operators: whatever they are, there is a configuration, which can be served, or
+//! there are errors.
 
 use controlplane::load_text;
+use dataplane::proxy::Endpoints;
+use shards::settings::Settings;
 
 /// See the module's text.
 pub fn manifests(data: &[u8]) {
@@ -12,6 +15,11 @@ pub fn manifests(data: &[u8]) {
         Ok(loaded) => {
             let again = load_text("file.yaml", &text, 1).expect("as before");
             assert!(loaded.snapshot.as_bytes() == again.snapshot.as_bytes(), "the same bytes");
+            let ports: Vec<_> = loaded.snapshot.ports().map(|(_, number)| number).collect();
+            let served = Endpoints::new(1).serve(loaded.snapshot, &ports);
+            assert!(served.is_ok(), "what is valid is served: {}", served.unwrap_err());
+            let applied = loaded.keyspace.apply(&mut Settings::default());
+            assert_eq!(applied, Ok(()), "what is valid is a setting");
         }
         Err(faults) => {
             assert!(!faults.is_empty(), "an error says what is wrong");

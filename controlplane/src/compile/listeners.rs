@@ -17,6 +17,8 @@ pub(super) struct Listeners {
     /// Whether the only Gateway is the one that nobody has written.
     implicit: bool,
     gateways: Vec<Id>,
+    /// Positions by port and hostname.
+    places: HashMap<(u16, Option<String>), usize>,
 }
 
 /// What attaching asks about.
@@ -32,7 +34,8 @@ impl Listeners {
     pub(super) fn of(model: &Model, faults: &mut Vec<Diagnostic>) -> Self {
         let implicit = model.gateways.is_empty();
         let gateways = model.gateways.iter().map(|gateway| gateway.id.clone()).collect();
-        let mut all = Self { drafts: Vec::new(), facts: Vec::new(), implicit, gateways };
+        let (drafts, facts, places) = (Vec::new(), Vec::new(), HashMap::new());
+        let mut all = Self { drafts, facts, implicit, gateways, places };
         if implicit {
             let id = Id { namespace: DEFAULT.into(), name: DEFAULT.into() };
             all.gateways.push(id.clone());
@@ -71,6 +74,7 @@ impl Listeners {
     fn add(&mut self, facts: Facts) {
         let name = format!("{}/{}", facts.gateway, facts.name);
         let (port, hostname) = (facts.port, facts.hostname.clone());
+        self.places.entry((port, hostname.clone())).or_insert(self.facts.len());
         self.drafts.push(Listener { name, port, hostname });
         self.facts.push(facts);
     }
@@ -99,7 +103,54 @@ impl Listeners {
         }
         attached.sort_unstable();
         attached.dedup();
+        // What a Gateway that is wrong itself would have, nobody knows.
+        if route.parents.iter().all(|parent| self.gateway(route, parent).is_some()) {
+            self.check_reached(route, &attached, faults);
+        }
         attached
+    }
+
+    /// Complains about hostnames whose requests all come to listeners that the route is not
+    /// attached to.
+    fn check_reached(&self, route: &HttpRoute, attached: &[usize], faults: &mut Vec<Diagnostic>) {
+        for (n, name) in route.hostnames.iter().enumerate() {
+            let mut missed = None;
+            let reached = attached.iter().any(|&at| {
+                let facts = &self.facts[at];
+                let Some(common) = common(&name.value, facts.hostname.as_deref()) else {
+                    return false;
+                };
+                let decides = self.deciding(facts.port, common);
+                if decides != Some(at) {
+                    missed = missed.or(decides);
+                }
+                decides == Some(at)
+            });
+            if let (false, Some(decides)) = (reached, missed) {
+                let (listener, port) = (&self.drafts[decides].name, self.facts[decides].port);
+                let text = format!(
+                    "spec.hostnames[{n}]: requests for {} on port {port} come to the listener \
+                     {listener} alone, which is more specific and not among parentRefs",
+                    name.value
+                );
+                faults.push(Diagnostic::new(&name.spot, text));
+            }
+        }
+    }
+
+    /// The listener that all requests for a hostname come to.
+    fn deciding(&self, port: u16, hostname: &str) -> Option<usize> {
+        let at = |name: Option<String>| self.places.get(&(port, name)).copied();
+        let mut rest = hostname.trim_start_matches("*.");
+        at(Some(hostname.to_owned())).or_else(|| {
+            loop {
+                let Some((_, parent)) = rest.split_once('.') else { return at(None) };
+                rest = parent;
+                if let Some(found) = at(Some(format!("*.{parent}"))) {
+                    return Some(found);
+                }
+            }
+        })
     }
 
     fn attach(
@@ -187,39 +238,45 @@ impl Listeners {
 
 /// Whether any name can be both the route's and the listener's.
 fn fits(route: &HttpRoute, listener: &Facts) -> bool {
-    let Some(listener) = &listener.hostname else { return true };
+    let listener = listener.hostname.as_deref();
     route.hostnames.is_empty()
-        || route.hostnames.iter().any(|name| intersect(&name.value, listener))
+        || route.hostnames.iter().any(|name| common(&name.value, listener).is_some())
 }
 
-/// Whether two hostnames have a name in common.
-fn intersect(a: &str, b: &str) -> bool {
+/// The names that a hostname and that of a listener have in common: of two that have any, one is
+/// within the other.
+fn common<'n>(name: &'n str, listener: Option<&'n str>) -> Option<&'n str> {
     let within = |name: &str, pattern: &str| match pattern.strip_prefix('*') {
         Some(end) => name.trim_start_matches('*').ends_with(end) && name.len() > end.len(),
         None => name == pattern,
     };
-    within(a, b) || within(b, a)
+    match listener {
+        None => Some(name),
+        Some(listener) if within(name, listener) => Some(name),
+        Some(listener) => within(listener, name).then_some(listener),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::intersect;
+    use super::common;
 
     #[test]
     fn names_in_common() {
         for (a, b, expect) in [
-            ("a.com", "a.com", true),
-            ("a.com", "b.com", false),
-            ("a.com", "*.com", true),
-            ("com", "*.com", false),
-            ("a.b.com", "*.com", true),
-            ("*.b.com", "*.com", true),
-            ("*.com", "*.com", true),
-            ("*.b.com", "*.a.com", false),
-            ("*.b.com", "b.com", false),
-            ("xb.com", "*.b.com", false),
+            ("a.com", "a.com", Some("a.com")),
+            ("a.com", "b.com", None),
+            ("a.com", "*.com", Some("a.com")),
+            ("com", "*.com", None),
+            ("a.b.com", "*.com", Some("a.b.com")),
+            ("*.b.com", "*.com", Some("*.b.com")),
+            ("*.com", "*.com", Some("*.com")),
+            ("*.b.com", "*.a.com", None),
+            ("*.b.com", "b.com", None),
+            ("xb.com", "*.b.com", None),
         ] {
-            assert_eq!((intersect(a, b), intersect(b, a)), (expect, expect), "{a} {b}");
+            assert_eq!((common(a, Some(b)), common(b, Some(a))), (expect, expect), "{a} {b}");
         }
+        assert_eq!(common("*.com", None), Some("*.com"));
     }
 }

@@ -10,8 +10,8 @@ mod limits;
 mod listeners;
 mod routes;
 
-use shards::config::Snapshot;
 use shards::config::draft::Draft;
+use shards::config::{MAX_CANDIDATES, Snapshot};
 
 use crate::resources::model::Model;
 use crate::resources::{Diagnostic, Known, Spot};
@@ -35,6 +35,7 @@ pub(crate) fn compile(
         let limits = limits.of_route(&route.id);
         draft.routes.push(routes::resolve(route, &context, limits, &mut faults));
     }
+    check_size(model, &draft, &mut faults);
     if !faults.is_empty() {
         return Err(faults);
     }
@@ -44,4 +45,20 @@ pub(crate) fn compile(
     draft.compile().map_err(|why| {
         vec![Diagnostic::new(&Spot::file("configuration"), format!("cannot be compiled: {why}"))]
     })
+}
+
+/// Complains about the first route for which the tables have no room. `draft` has those of the
+/// model in their order.
+fn check_size(model: &Model, draft: &Draft, faults: &mut Vec<Diagnostic>) {
+    let mut sum = 0usize;
+    for (route, laid_out) in model.routes.iter().zip(&draft.routes) {
+        sum = sum.saturating_add(laid_out.candidates());
+        if sum > MAX_CANDIDATES {
+            let text = format!(
+                "spec: with this route there are {sum} matches, each counted for every hostname \
+                 and listener of its route; expected at most {MAX_CANDIDATES}"
+            );
+            return faults.push(Diagnostic::new(&route.spot, text));
+        }
+    }
 }

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use shards::config::{MAX_PATH, MAX_SEGMENTS};
+use shards::config::{RoutePathError, route_path};
 use shards::time::Nanos;
 
 use super::schema::Format;
@@ -19,8 +19,11 @@ fn is_label(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
+/// Bytes of a DNS name (RFC 1035 section 2.3.4, without the root).
+const MAX_NAME: usize = 253;
+
 fn is_subdomain(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(is_label)
+    text.len() <= MAX_NAME && text.split('.').all(is_label)
 }
 
 /// A token (RFC 9110 section 5.6.2).
@@ -50,13 +53,24 @@ pub(crate) static HOSTNAME: Format = Format {
     expect: "a DNS name in small letters, as in example.com or *.example.com, no address",
     accepts: |text| {
         let rest = text.strip_prefix("*.").unwrap_or(text);
-        is_subdomain(rest) && text.parse::<IpAddr>().is_err()
+        is_subdomain(rest) && text.len() <= MAX_NAME && text.parse::<IpAddr>().is_err()
     },
 };
 
 /// Any text that is not empty.
 pub(crate) static ANY: Format =
     Format { expect: "a text of at most 4096 bytes", accepts: |t| (1..=4096).contains(&t.len()) };
+
+/// The value of a header as it is once it is received (RFC 9110 section 5.5).
+pub(crate) static HEADER_VALUE: Format = Format {
+    expect: "a text of at most 4096 bytes without blanks at its ends and control characters, \
+             which no header's value has once it is received",
+    accepts: |text| {
+        let inner = |byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f);
+        let trimmed = text.trim_matches([' ', '\t']);
+        (ANY.accepts)(text) && trimmed.len() == text.len() && text.bytes().all(inner)
+    },
+};
 
 /// The name of a header.
 pub(crate) static HEADER: Format =
@@ -66,32 +80,12 @@ pub(crate) static HEADER: Format =
 pub(crate) static PARAMETER: Format =
     Format { expect: "the name of a query parameter, as in version", accepts: is_token };
 
-/// The path of a match, as Gateway API allows it.
+/// The path of a match, as Gateway API allows it. What else is wrong with one, the model says.
 pub(crate) static PATH: Format = Format {
-    expect: "a path that begins with /, of at most 1024 bytes and 31 segments, without //, /./, \
-             /../, %2f and #",
-    accepts: |text| {
-        const NEVER: [&str; 6] = ["//", "/./", "/../", "%2f", "%2F", "#"];
-        text.starts_with('/')
-            && text.len() <= MAX_PATH
-            && text.trim_end_matches('/').matches('/').count() <= MAX_SEGMENTS
-            && !NEVER.iter().any(|part| text.contains(part))
-            && !text.ends_with("/..")
-            && !text.ends_with("/.")
-            && is_path(text)
-    },
+    expect: "a path that begins with /, of at most 1024 bytes and 31 segments, none of them empty, \
+             . or .., without %2F and #",
+    accepts: |text| !matches!(route_path(text), Err(RoutePathError::Syntax)),
 };
-
-/// Characters of a path and whole escapes (RFC 3986 section 3.3).
-fn is_path(text: &str) -> bool {
-    let mut parts = text.split('%');
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~!$&'()*+,;=:@".contains(c);
-    parts.next().is_some_and(|first| first.chars().all(plain))
-        && parts.all(|part| {
-            let escaped = part.get(..2).is_some_and(|e| e.chars().all(|c| c.is_ascii_hexdigit()));
-            escaped && part[2..].chars().all(plain)
-        })
-}
 
 /// A duration of Gateway API.
 pub(crate) static DURATION: Format = Format {
@@ -117,10 +111,17 @@ pub(crate) static KEY: Format = Format {
     },
 };
 
-/// An IP address.
+/// The address of an endpoint.
 pub(crate) static ADDRESS: Format = Format {
-    expect: "an IP address, as in 10.0.0.7 or fd00::7",
-    accepts: |text| text.parse::<IpAddr>().is_ok(),
+    expect: "an IP address that can be connected to, as in 10.0.0.7 or fd00::7, not multicast, \
+             broadcast or link-local in IPv6",
+    accepts: |text| {
+        text.parse::<IpAddr>().is_ok_and(|ip| match ip.to_canonical() {
+            IpAddr::V4(v4) => !v4.is_multicast() && !v4.is_broadcast(),
+            // Link-local ones are reached by an interface, for which there is no place.
+            IpAddr::V6(v6) => !v6.is_multicast() && !v6.is_unicast_link_local(),
+        })
+    },
 };
 
 /// A duration of Gateway API (GEP-2257): one to four of `[0-9]{1,5}(h|m|s|ms)`.
@@ -170,12 +171,32 @@ mod tests {
             &["a.com", "*.a.com", "localhost"],
             &["", "*", "*a.com", "a.*.com", "A.com", "1.2.3.4", "a.com.", "a.com:80", "::1"],
         );
+        // A name has 253 bytes at most, and one that a wildcard has is longer than what it ends in.
+        let longest = "a.".repeat(124) + "com";
+        check(
+            &HOSTNAME,
+            &[&format!("*.{longest}"), &format!("a.{longest}")],
+            &[&format!("*.a{longest}"), &format!("aaa.{longest}")],
+        );
         check(
             &PATH,
             &["/", "/a", "/a/", "/%41", "/a.b/..c", "/~a:@"],
+            &["", "a", "//", "/a//b", "/%2Fa", "/a#b", "/a?b", "/%4", "/ä"],
+        );
+        check(
+            &ADDRESS,
+            &["10.0.0.7", "127.0.0.1", "fd00::7", "::1"],
             &[
-                "", "a", "//", "/a//b", "/../a", "/a/..", "/a/.", "/%2Fa", "/a#b", "/a?b", "/%4",
-                "/ä",
+                "",
+                "a.com",
+                "10.0.0.7:80",
+                "[::1]",
+                "224.0.0.1",
+                "255.255.255.255",
+                "ff02::1",
+                "::ffff:224.0.0.1",
+                "fe80::1",
+                "fe80::1%eth0",
             ],
         );
         check(&KEY, &["client.address", "header:X-Key", "path", "route"], &["", "header:", "ip"]);

@@ -20,9 +20,15 @@ says what is below, and `corelane schema` prints a JSON Schema for editors.
   of Gateway API or Kubernetes that this version lacks; those are listed as *not yet*.
 - Of a directory the files named `*.yaml`, `*.yml` and `*.json` are read, in the order of their names, without
   directories in it. *First in the files* means that order.
-- Query parameters are compared decoded (`+` is a space). Paths are compared as they were sent.
+- Query parameters are compared decoded (`+` is a space).
+- Paths of routes and of requests are compared in one normal form (RFC 3986 section 6.2.2), which servers get, too:
+  escaped letters, digits and `-._~` are decoded, other escapes are written in capitals (`/caf%c3%a9` is `/caf%C3%A9`,
+  `/%61dmin` is `/admin`), and the dot segments of a request are resolved. Nothing else is: case counts, `%2F` is no
+  slash, and `//` is an empty segment. So `/a` as a prefix has `/a//b`, and `//a` has no prefix but `/`. What the key
+  `path` of a RateLimitPolicy counts by is this form without the query: `/a`, `/a/` and `/a//` are three.
 - A request whose hostname has no rule that fits goes to the rules of the next less specific hostname; it never goes to
-  another listener than the most specific one.
+  another listener than the most specific one. A hostname of a route whose requests all come to listeners that the
+  route is not attached to is an error.
 ";
 
 /// The page.

@@ -93,7 +93,7 @@ impl Entry {
 }
 
 /// Some of a text, on one line.
-fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     const SHOWN: usize = 60;
     let shown: String = text.chars().take(SHOWN).collect();
     let dots = if shown.len() < text.len() { "..." } else { "" };

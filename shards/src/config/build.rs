@@ -16,15 +16,15 @@ use super::archive::{
     Share,
 };
 use super::draft::{self, Draft};
+use super::path::RoutePathError;
 use super::snapshot::Snapshot;
 use super::table;
+use crate::limit::{Rate, RateError, Tokens};
 use places::Places;
 
-/// Segments of a path that a route may name. A bit each of a host's mask.
-pub const MAX_SEGMENTS: usize = 31;
-
-/// Bytes of a path that a route may name, as in Gateway API.
-pub const MAX_PATH: usize = 1024;
+/// Matches, each counted for every hostname and listener of its route: compiling so many takes
+/// 600 MiB and two seconds. Ten thousand routes of ten matches are a tenth of it.
+pub const MAX_CANDIDATES: usize = 1_000_000;
 
 /// Why a draft has no archive; whoever made it is to blame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,8 +33,10 @@ pub enum BuildError {
     Dangling(&'static str),
     /// Two of them with one name.
     Twice(&'static str, String),
-    /// A path that no request can have, or too long a one.
-    Path(String),
+    /// A path that no route may name.
+    Path(String, RoutePathError),
+    /// A limit that no bucket can obey.
+    Rate(String, RateError),
     /// Weights of one rule that add up to more than 32 bits.
     Weights(String),
     /// More than the tables can number, or bytes that are refused.
@@ -47,6 +49,10 @@ impl Draft {
     /// # Errors
     /// When the draft is not consistent.
     pub fn compile(&self) -> Result<Snapshot, BuildError> {
+        let candidates = self.routes.iter().map(draft::Route::candidates);
+        if candidates.fold(0, usize::saturating_add) > MAX_CANDIDATES {
+            return Err(BuildError::TooLarge(format!("more than {MAX_CANDIDATES} matches")));
+        }
         let mut builder = Builder::default();
         builder.config.generation = self.generation;
         self.backends.iter().for_each(|backend| builder.backend(backend));
@@ -118,6 +124,8 @@ impl Builder {
         if !self.limits.insert(name) {
             return Err(BuildError::Twice("limit", limit.name.clone()));
         }
+        Rate::new(limit.tokens, limit.period, Tokens(limit.burst))
+            .map_err(|why| BuildError::Rate(limit.name.clone(), why))?;
         let start = self.config.keys.len();
         for key in &limit.keys {
             let key = match key {
@@ -234,11 +242,8 @@ impl fmt::Display for BuildError {
         match self {
             Self::Dangling(what) => write!(f, "a {what} is named that is not there"),
             Self::Twice(what, name) => write!(f, "there are two of {what} {name}"),
-            Self::Path(path) => write!(
-                f,
-                "expected a path of at most {MAX_PATH} bytes and {MAX_SEGMENTS} segments, none of \
-                 them empty, that begins with /, not '{path}'"
-            ),
+            Self::Path(path, why) => write!(f, "{why}, not '{path}'"),
+            Self::Rate(limit, why) => write!(f, "limit {limit}: {}", why.text()),
             Self::Weights(route) => write!(f, "weights of {route} add up to more than 2^32 - 1"),
             Self::TooLarge(why) => write!(f, "the configuration is too large: {why}"),
         }

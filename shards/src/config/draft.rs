@@ -49,6 +49,15 @@ pub struct Route {
     pub rules: Vec<Rule>,
 }
 
+impl Route {
+    /// Rows that its matches take: each of them one for every hostname and listener.
+    #[must_use]
+    pub fn candidates(&self) -> usize {
+        let matches: usize = self.rules.iter().map(|rule| rule.matches.len().max(1)).sum();
+        matches.saturating_mul(self.hostnames.len().max(1)).saturating_mul(self.listeners.len())
+    }
+}
+
 /// What happens to requests that match.
 #[derive(Clone, Debug, Default)]
 pub struct Rule {

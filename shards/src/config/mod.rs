@@ -16,6 +16,7 @@ mod archive;
 mod build;
 mod check;
 pub mod draft;
+mod path;
 mod read;
 mod snapshot;
 pub(crate) mod table;
@@ -27,7 +28,8 @@ pub(crate) use archive::{
     NONE, PathKind,
 };
 pub use archive::{ArchivedConfig, Balance};
-pub use build::{BuildError, MAX_PATH, MAX_SEGMENTS};
+pub use build::{BuildError, MAX_CANDIDATES};
+pub use path::{MAX_PATH, MAX_SEGMENTS, RoutePathError, route_path};
 pub use read::{BackendView, KeyPart, LimitView, RuleView, Timeouts};
 pub use snapshot::{Refused, Snapshot};
 

@@ -4,6 +4,7 @@ use rkyv::util::AlignedVec;
 
 use super::draft::{Backend, Balance, Draft, Key, Limit, Listener, Match, Path, Route, Rule};
 use super::*;
+use crate::limit::RateError;
 use crate::route::{self, Request};
 use crate::time::Nanos;
 
@@ -140,7 +141,7 @@ fn the_same_draft_has_the_same_bytes() {
 }
 
 #[test]
-fn names_are_unique_and_references_lead_somewhere() {
+fn names_are_unique_references_lead_somewhere_and_limits_are_rates() {
     let wrong = |change: fn(&mut Draft)| {
         let mut draft = draft();
         change(&mut draft);
@@ -152,8 +153,19 @@ fn names_are_unique_and_references_lead_somewhere() {
     );
     let twice = wrong(|d| d.listeners[1] = Listener { name: "b".into(), ..d.listeners[0].clone() });
     assert_eq!(twice, BuildError::Twice("listener", "b".into()));
+    let rate = |why| BuildError::Rate("many".into(), why);
+    assert_eq!(wrong(|d| d.limits[1].burst = u32::MAX), rate(RateError::TooLarge));
+    assert_eq!(wrong(|d| d.limits[1].period = Nanos(0)), rate(RateError::Zero));
     assert_eq!(wrong(|d| d.routes[0].rules[0].limits[0] = 2), BuildError::Dangling("limit"));
     assert_eq!(wrong(|d| d.routes[0].listeners[0] = 2), BuildError::Dangling("listener"));
+}
+
+#[test]
+fn no_small_draft_becomes_a_large_archive() {
+    let mut draft = draft();
+    draft.routes[0].hostnames = (0..1_000).map(|n| format!("h{n}.com")).collect();
+    draft.routes[0].rules[0].matches = vec![Match::default(); MAX_CANDIDATES / 2_000 + 1];
+    assert!(matches!(draft.compile(), Err(BuildError::TooLarge(_))));
 }
 
 fn load(bytes: &[u8]) -> Result<Snapshot, Refused> {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 pub use bucket::{Bucket, Decision, Verdict};
 pub use policy::{Policies, PolicyError};
-pub use rate::{Rate, RateError, Tokens};
+pub use rate::{MOST_TOKENS, Rate, RateError, Tokens};
 pub use table::{Handle, LONGEST_NAME, MOST_BUCKETS, Name};
 
 use crate::stats::ShardStats;

@@ -13,13 +13,16 @@ use crate::time::Nanos;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tokens(pub u32);
 
+/// The most that a bucket holds: less than can be asked for, so that a hit can be dearer than any.
+pub const MOST_TOKENS: Tokens = Tokens(u32::MAX - 1);
+
 /// Why a rate cannot be built. Who asked for it is to blame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateError {
     /// Tokens, period and burst must all be at least 1.
     Zero,
     /// A full bucket must refill within 2^63 ns (292 years), tokens must be below 2^63, and the
-    /// burst below 2^32 - 1, so that a hit can be dearer than any bucket.
+    /// burst at most [`MOST_TOKENS`].
     TooLarge,
 }
 
@@ -76,7 +79,7 @@ impl Rate {
         }
         let common = gcd(tokens, period.0);
         let (tokens, period) = (tokens / common, period.0 / common);
-        if tokens > i64::MAX as u64 || burst.0 == u32::MAX {
+        if tokens > i64::MAX as u64 || burst.0 > MOST_TOKENS.0 {
             return Err(RateError::TooLarge);
         }
         if period as u128 * burst.0 as u128 / tokens as u128 > i64::MAX as u128 {

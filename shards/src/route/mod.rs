@@ -18,6 +18,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod path;
 mod query;
 mod search;
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! HTTPRoute: which requests go where.
 
 use super::GATEWAY_API;
-use crate::resources::formats::{ANY, DURATION, HEADER, HOSTNAME, NAME, PARAMETER, PATH, SECTION};
+use crate::resources::formats::{
+    ANY, DURATION, HEADER, HEADER_VALUE, HOSTNAME, NAME, PARAMETER, PATH, SECTION,
+};
 use crate::resources::schema::{Field, Kind, PORT, Shape, may, must, not_yet, only, or};
 
 static PARENT: Shape = Shape::Object(&[
@@ -18,7 +20,7 @@ static TYPE: Shape = Shape::OneOf { now: &["Exact"], later: &["RegularExpression
 static HEADER_MATCH: Shape = Shape::Object(&[
     or("type", "Exact", TYPE, "How the value is compared."),
     must("name", Shape::Text(&HEADER), "In any case."),
-    must("value", Shape::Text(&ANY), "The whole value."),
+    must("value", Shape::Text(&HEADER_VALUE), "The whole value."),
 ]);
 
 static PARAM_MATCH: Shape = Shape::Object(&[
@@ -45,8 +47,11 @@ static MATCH: Shape = Shape::Object(&[
     may("queryParams", Shape::List { of: &PARAM_MATCH, least: 0 }, "All must be there."),
     may(
         "method",
-        only(&["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"]),
-        "Without one, every method.",
+        Shape::OneOf {
+            now: &["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"],
+            later: &["CONNECT"],
+        },
+        "Without one, every method; but CONNECT is always answered 501.",
     ),
 ]);
 

@@ -1,5 +1,7 @@
 //! RateLimitPolicy: how much of something there may be.
 
+use shards::limit::MOST_TOKENS;
+
 use crate::resources::formats::{DURATION, KEY, LIMIT, NAME, SECTION};
 use crate::resources::schema::{Kind, Shape, may, must, only, or};
 
@@ -10,7 +12,7 @@ static TARGET: Shape = Shape::Object(&[
     may("sectionName", Shape::Text(&SECTION), "One rule of it, by name; without one, all."),
 ]);
 
-const TOKENS: Shape = Shape::Whole { least: 1, most: u32::MAX as u64 };
+const TOKENS: Shape = Shape::Whole { least: 1, most: MOST_TOKENS.0 as u64 };
 
 static LIMIT_FIELDS: Shape = Shape::Object(&[
     must(

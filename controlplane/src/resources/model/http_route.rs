@@ -1,11 +1,12 @@
 //! HTTPRoute.
 
 use shards::config::draft::{Match, Path};
+use shards::config::{RoutePathError, route_path};
 use shards::time::Nanos;
 
 use super::{Id, Located, Reader, Spot, named};
 use crate::resources::formats::duration;
-use crate::resources::tree::Node;
+use crate::resources::tree::{Node, shortened};
 
 /// Which requests go where.
 #[derive(Debug)]
@@ -118,6 +119,7 @@ fn rule(path: &str, id: &Id, node: &Node, reader: &mut Reader<'_>) -> RouteRule 
     for (n, one) in list("backendRefs").iter().enumerate() {
         backends.extend(backend(format!("{path}.backendRefs[{n}]"), id, one, reader));
     }
+    check_weights(path, list("backendRefs"), reader);
     let timeouts = node.get("timeouts");
     let timeout = |field: &str| duration(timeouts?.get(field)?.text()?);
     let (request, backend) = (timeout("request"), timeout("backendRequest"));
@@ -138,6 +140,23 @@ fn rule(path: &str, id: &Id, node: &Node, reader: &mut Reader<'_>) -> RouteRule 
     }
 }
 
+/// Weights are summed up in 32 bits.
+fn check_weights(path: &str, backends: &[Node], reader: &mut Reader<'_>) {
+    let mut sum = 0u32;
+    for (n, node) in backends.iter().enumerate() {
+        let weight = reader.number(node, "weight").map_or(1, |weight| weight.value);
+        let Some(added) = sum.checked_add(weight) else {
+            let text = format!(
+                "{path}.backendRefs[{n}].weight: expected weights of a rule that add up to at \
+                 most {}",
+                u32::MAX
+            );
+            return reader.fault(node.get("weight").unwrap_or(node).at, text);
+        };
+        sum = added;
+    }
+}
+
 fn a_match(path: &str, node: &Node, reader: &mut Reader<'_>) -> Match {
     let list = |field: &str| node.get(field).map_or(&[][..], Node::items);
     let headers =
@@ -150,13 +169,28 @@ fn a_match(path: &str, node: &Node, reader: &mut Reader<'_>) -> Match {
         let pair = |node: &Node| Some((text(node, "name")?, text(node, "value")?));
         list(field).iter().filter_map(pair).collect()
     };
-    let value = node.get("path").and_then(|path| text(path, "value")).unwrap_or_else(|| "/".into());
-    let exact = node.get("path").and_then(|path| text(path, "type")).as_deref() == Some("Exact");
     Match {
-        path: if exact { Path::Exact(value) } else { Path::Prefix(value) },
+        path: node.get("path").map_or_else(Path::default, |node| a_path(path, node, reader)),
         method: text(node, "method"),
         headers: pairs("headers"),
         params: pairs("queryParams"),
+    }
+}
+
+/// The path of a match. It must be one that a request can have.
+fn a_path(path: &str, node: &Node, reader: &mut Reader<'_>) -> Path {
+    let value = reader.text(node, "value");
+    if let Some(Located { value, spot }) = &value
+        && let Err(why) = route_path(value)
+        && why != RoutePathError::Syntax
+    {
+        let text = format!("{path}.path.value: {why}, not '{}'", shortened(value));
+        reader.faults.push(super::Diagnostic::new(spot, text));
+    }
+    let value = value.map_or_else(|| "/".into(), |value| value.value);
+    match node.get("type").and_then(Node::text) {
+        Some("Exact") => Path::Exact(value),
+        _ => Path::Prefix(value),
     }
 }
 

@@ -1,6 +1,7 @@
 //! RateLimitPolicy.
 
 use shards::config::draft::{Key, Limit};
+use shards::limit::{LONGEST_NAME, MOST_TOKENS, Rate, RateError, Tokens};
 use shards::time::Nanos;
 
 use super::{Id, Located, Reader, named};
@@ -60,7 +61,8 @@ pub(super) fn read(id: Id, document: &Node, reader: &mut Reader<'_>) -> RateLimi
 fn limit(path: &str, node: &Node, reader: &mut Reader<'_>) -> Option<PolicyLimit> {
     let number = |field: &str| reader.number(node, field).map(|number| number.value);
     let (name, tokens) = (reader.text(node, "name")?, number("rate")?);
-    let wrong = |field: &&str| node.get(field).is_some() && number(field).is_none_or(|n| n == 0);
+    let fits = |n| (1..=MOST_TOKENS.0).contains(&n);
+    let wrong = |field: &&str| node.get(field).is_some() && !number(field).is_some_and(fits);
     if ["rate", "burst", "cost"].iter().any(wrong) {
         return None; // told already, and nothing can be said about what depends on it
     }
@@ -69,7 +71,7 @@ fn limit(path: &str, node: &Node, reader: &mut Reader<'_>) -> Option<PolicyLimit
     let bits = |field: &str, default: u8| {
         number(field).and_then(|bits| u8::try_from(bits).ok()).unwrap_or(default)
     };
-    let (v4, v6) = (bits("ipv4Prefix", 32), bits("ipv6Prefix", 64));
+    let address = Key::ClientAddress { v4: bits("ipv4Prefix", 32), v6: bits("ipv6Prefix", 64) };
     let period = match node.get("period").and_then(Node::text) {
         Some(text) => duration(text)?,
         None => Nanos::SECOND,
@@ -80,16 +82,36 @@ fn limit(path: &str, node: &Node, reader: &mut Reader<'_>) -> Option<PolicyLimit
             format!("{path}.cost: expected at most the burst, {burst}; no request would ever pass");
         reader.fault(at("cost"), text);
     }
-    if period.0 == 0 {
-        reader.fault(at("period"), format!("{path}.period: expected more than 0"));
-    } else if !fits(u64::from(tokens), period, burst) {
-        let text = format!(
-            "{path}.burst: a full bucket takes too long to refill: with rate and period in lowest \
-             terms, period in ns times burst must be below 2^63; lower burst or shorten period"
-        );
-        reader.fault(at("burst"), text);
+    match Rate::new(u64::from(tokens), period, Tokens(burst)) {
+        Ok(_) => {}
+        Err(RateError::Zero) => {
+            reader.fault(at("period"), format!("{path}.period: expected more than 0"));
+        }
+        Err(RateError::TooLarge) => {
+            let text = format!(
+                "{path}.burst: an empty bucket takes too long to be full again: burst times \
+                 period over rate must be below 292 years; lower burst or shorten period"
+            );
+            reader.fault(at("burst"), text);
+        }
     }
-    let keys = node.get("key").map_or(&[][..], Node::items);
+    let keys = keys(path, node, &name.value, &address, reader);
+    let tokens = u64::from(tokens);
+    let limit = Limit { name: name.value.clone(), tokens, period, burst, cost, keys };
+    Some(PolicyLimit { name, limit })
+}
+
+/// What has a bucket of its own.
+fn keys(path: &str, node: &Node, name: &str, address: &Key, reader: &mut Reader<'_>) -> Vec<Key> {
+    let Some(list) = node.get("key") else { return Vec::new() };
+    let keys = list.items();
+    if name.len() + keys.len() > LONGEST_NAME {
+        let text = format!(
+            "{path}.key: expected fewer: the name of a bucket, {name}:VALUE:VALUE and so on, has \
+             at most {LONGEST_NAME} bytes"
+        );
+        reader.fault(list.at, text);
+    }
     let words = keys
         .iter()
         .enumerate()
@@ -100,44 +122,11 @@ fn limit(path: &str, node: &Node, reader: &mut Reader<'_>) -> Option<PolicyLimit
             reader.fault(key.at, format!("{path}.key[{n}]: '{word}' is there twice"));
         }
     }
-    let keys = words.iter().map(|(_, _, word)| match word.strip_prefix("header:") {
+    let key = |(_, _, word): &(usize, &Node, String)| match word.strip_prefix("header:") {
         Some(name) => Key::Header(name.to_owned()),
         None if word == "path" => Key::Path,
         None if word == "route" => Key::Route,
-        None => Key::ClientAddress { v4, v6 },
-    });
-    let keys = keys.collect();
-    let tokens = u64::from(tokens);
-    let limit = Limit { name: name.value.clone(), tokens, period, burst, cost, keys };
-    Some(PolicyLimit { name, limit })
-}
-
-/// Whether the debt of a full bucket fits 63 bits, as the arithmetic of buckets needs it.
-fn fits(tokens: u64, period: Nanos, burst: u32) -> bool {
-    let (mut a, mut b) = (tokens, period.0);
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    let lowest = period.0 / a;
-    lowest.checked_mul(u64::from(burst)).is_some_and(|full| full <= i64::MAX as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_debt_of_a_full_bucket_fits_63_bits() {
-        for (tokens, period, burst, expect) in [
-            (1, 1 << 62, 1, true),
-            (1, 1 << 62, 2, false),
-            (1, i64::MAX as u64, 1, true),
-            (2, 1 << 62, 3, true), // in lowest terms, 1 for 2^61
-            (2, 1 << 62, 4, false),
-            (3, 1 << 62, 2, false),
-            (1, 1 << 40, u32::MAX, false),
-        ] {
-            assert_eq!(fits(tokens, Nanos(period), burst), expect, "{tokens} {period} {burst}");
-        }
-    }
+        None => address.clone(),
+    };
+    words.iter().map(key).collect()
 }

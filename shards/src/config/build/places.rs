@@ -9,9 +9,10 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::{BuildError, Builder, MAX_PATH, MAX_SEGMENTS, pattern, rows};
+use super::{BuildError, Builder, pattern, rows};
 use crate::config::archive::{Candidate, Host, HostKind, NONE, PathKind, Place, Range};
 use crate::config::draft::{Match, Path, Route, Rule};
+use crate::config::path::route_path;
 use crate::config::table::{self, hash_exact};
 use crate::route::{host_hash, place_hash};
 
@@ -113,18 +114,14 @@ fn wider(numbers: &BTreeMap<HostKey, u32>, (listener, kind, _, name): &HostKey) 
     numbers.get(&any).copied().unwrap_or(NONE)
 }
 
-/// Checked, a prefix without the slash at its end.
+/// In normal form, a prefix without the slash at its end.
 fn place_key(path: &Path) -> Result<PlaceKey, BuildError> {
+    let (Path::Exact(written) | Path::Prefix(written)) = path;
+    let normal = route_path(written).map_err(|why| BuildError::Path(written.clone(), why))?;
     let (kind, text) = match path {
-        Path::Exact(text) => (PathKind::Exact, text.as_str()),
-        Path::Prefix(text) => (PathKind::Prefix, text.strip_suffix('/').unwrap_or(text)),
+        Path::Exact(_) => (PathKind::Exact, &*normal),
+        Path::Prefix(_) => (PathKind::Prefix, normal.strip_suffix('/').unwrap_or(&normal)),
     };
-    let (Path::Exact(whole) | Path::Prefix(whole)) = path;
-    let good = whole.starts_with('/') && whole.len() <= MAX_PATH && !whole.contains("//");
-    let deep = kind == PathKind::Prefix && text.matches('/').count() > MAX_SEGMENTS;
-    if !good || deep {
-        return Err(BuildError::Path(whole.clone()));
-    }
     Ok((kind, text.len(), text.to_owned()))
 }
 
