@@ -8,6 +8,7 @@ mod config;
 mod cores;
 mod doors;
 mod http;
+mod listeners;
 mod logging;
 mod memory;
 mod metrics;

@@ -16,6 +16,7 @@ use shards::settings::Settings;
 
 use crate::args::ServeOptions;
 use crate::config;
+use crate::listeners::Listeners;
 
 /// How long shards may take to let go of old generations.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -36,8 +37,7 @@ pub(crate) struct Reload {
     pub(crate) endpoints: Endpoints,
     pub(crate) served: Publisher<Served>,
     pub(crate) settings: Publisher<Settings>,
-    /// The node's listeners, by their ports in the configuration.
-    pub(crate) ports: Vec<Option<u16>>,
+    pub(crate) listeners: Listeners,
     pub(crate) keyspace: Keyspace,
     pub(crate) access_log: Option<Desk>,
     pub(crate) stats: Arc<ConfigStats>,
@@ -79,7 +79,8 @@ impl Reload {
         self.check_ports(&loaded.snapshot)?;
         let mut copy = self.settings.subscribe().get().clone();
         loaded.keyspace.apply(&mut copy).map_err(|why| format!("Keyspace default: {why}"))?;
-        let served = self.endpoints.serve(loaded.snapshot, &self.ports)?;
+        let ports = self.listeners.ports_in(&loaded.snapshot);
+        let served = self.endpoints.serve(loaded.snapshot, &ports)?;
         Ok(Read { served, keyspace: loaded.keyspace, summary: loaded.summary.to_string() })
     }
 
@@ -106,8 +107,9 @@ impl Reload {
 
     /// Sockets are opened at start, so that a change of ports needs one.
     fn check_ports(&self, snapshot: &Snapshot) -> Result<(), String> {
-        let mut ports = snapshot.ports().map(|(_, port)| port);
-        match ports.find(|port| !self.ports.contains(port)) {
+        let there = self.listeners.ports_in(snapshot);
+        let mut wanted = snapshot.ports().map(|(_, port)| port);
+        match wanted.find(|port| !there.contains(port)) {
             Some(Some(port)) => Err(format!(
                 "a Gateway listens on port {port}, which was not among its ports when the node \
                  was started; start it anew for that"

@@ -60,7 +60,7 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     let mut endpoints = Endpoints::new(node.len());
     let seed = u64::from_ne_bytes(random()?);
     let limits = (net::raise_file_limit().saturating_sub(OWN_DESCRIPTORS), seed);
-    let ports = doors.http.ports();
+    let listeners = doors.http.listeners.clone();
     let proxies = Proxies::new(doors.http, loaded.snapshot, &mut endpoints, &node, pens, limits)?;
     let served = proxies.served.clone();
     let spin = Nanos(u64::from(options.spin) * 1_000);
@@ -81,7 +81,7 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
         endpoints,
         served: served.clone(),
         settings: published,
-        ports,
+        listeners,
         keyspace: loaded.keyspace,
         access_log: access_log.as_ref().map(AccessLog::desk),
         stats,

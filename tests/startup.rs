@@ -12,36 +12,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use support::node::{binary, fresh_dir, public_copy};
+use support::refusal::{refused, serve};
 use support::{Client, Node, Options, eventually, tools};
 
 /// An unprivileged user and group: Debian's `nobody`.
 const NOBODY: u32 = 65_534;
-
-/// Runs the binary to its end, which must be a failure told in one line; returns the line.
-#[track_caller]
-fn refused(command: &mut Command) -> String {
-    let output = tools::run(command, Duration::from_secs(10));
-    assert!(!output.status.success(), "it must not start");
-    assert!(output.status.code().is_some(), "it ends by itself: {}", output.status);
-    let text = String::from_utf8(output.stderr).expect("text");
-    let is_log = |line: &&str| line.contains("INFO") && !line.starts_with("corelane:");
-    let lines: Vec<_> =
-        text.lines().filter(|line| !line.trim().is_empty() && !is_log(line)).collect();
-    assert_eq!(lines.len(), 1, "one line that says what to do:\n{text}");
-    lines[0].to_owned()
-}
-
-fn serve(driver: &str, args: &[&str]) -> Command {
-    let mut command = Command::new(binary());
-    command.arg("serve").args(["--driver", driver]);
-    for flag in ["--resp", "--admin", "--cluster", "--http"] {
-        if !args.contains(&flag) {
-            command.args([flag, "127.0.0.1:0"]);
-        }
-    }
-    command.args(args);
-    command
-}
 
 fn says_what_listens_where(driver: &str) {
     let node = Node::start(driver);
@@ -81,26 +56,8 @@ fn a_port_that_is_taken(driver: &str) {
     }
 }
 
-/// Runs a test of this file in a network of its own, where all ports are free.
-fn alone(test: &str) {
-    const LOOPBACK_UP: &str = "import fcntl, socket, struct\n\
-        interface = struct.pack('16sH14s', b'lo', 0x41, b'') # IFF_UP, IFF_RUNNING\n\
-        fcntl.ioctl(socket.socket(), 0x8914, interface) # SIOCSIFFLAGS";
-    let mut command = Command::new("unshare");
-    command.args([
-        "--net",
-        "bash",
-        "-c",
-        "\"$0\" -c \"$1\" && exec \"$2\" --ignored --exact \"$3\"",
-    ]);
-    command.arg(tools::python()).arg(LOOPBACK_UP);
-    command.arg(std::env::current_exe().expect("this program")).arg(test);
-    let text = tools::must(&mut command, Duration::from_secs(60));
-    assert!(text.contains("test result: ok. 1 passed"), "{text}");
-}
-
 fn the_clusters_default_ports(driver: &str) {
-    alone(&format!("in_a_network_of_its_own::{driver}"));
+    tools::alone(&format!("in_a_network_of_its_own::{driver}"));
 }
 
 mod in_a_network_of_its_own {

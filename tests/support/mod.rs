@@ -13,6 +13,7 @@ pub mod http;
 pub mod node;
 pub mod peer;
 pub mod peer_cluster;
+pub mod refusal;
 pub mod resp;
 pub mod rng;
 pub mod scripts;
