@@ -23,12 +23,13 @@ use shards::command::NodeFacts;
 use shards::settings::Settings;
 use shards::time::Nanos;
 
+use crate::access_log::AccessLog;
 use crate::args::{DriverChoice, ServeOptions};
 use crate::cluster;
 use crate::config;
 use crate::cores;
 use crate::doors;
-use crate::http::{AccessLog, Proxies};
+use crate::http::Proxies;
 use crate::logging::{self, Log};
 use crate::metrics::NodeView;
 use crate::reload::{ConfigStats, Reload};
