@@ -1,9 +1,9 @@
 //! Where HTTP clients connect: the default listener, and those of Gateways on its host.
 //!
-//! Owns which sockets are opened and what each is in a configuration. One socket is both where a
-//! Gateway names the default listener's port.
+//! Owns which sockets are opened, what each is in a configuration, and whether an address leads
+//! back to one of them. One socket is both where a Gateway names the default listener's port.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use shards::config::Snapshot;
 
@@ -85,5 +85,66 @@ impl Listeners {
             if listener.is_default && config.port(number).is_none() { None } else { number }
         };
         self.0.iter().map(port_in).collect()
+    }
+
+    /// The listener that connections to an address come to, if one of them does.
+    pub(crate) fn reached_by(&self, address: SocketAddr) -> Option<SocketAddr> {
+        self.addresses().find(|at| at.port() == address.port() && hears(at.ip(), address.ip()))
+    }
+}
+
+/// Whether a listener on one address accepts connections to the other.
+fn hears(listener: IpAddr, called: IpAddr) -> bool {
+    let listener = listener.to_canonical();
+    // Who connects to no address in particular gets to the loopback.
+    let called = match called.to_canonical() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        other => other,
+    };
+    match listener {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => called.is_ipv4() && is_local(called),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => is_local(called), // it takes IPv4, too
+        one => one == called,
+    }
+}
+
+/// Whether an address is one of this machine's.
+fn is_local(address: IpAddr) -> bool {
+    // The kernel sends from an address to itself and to no other. Nothing is sent here: any port.
+    let source = || {
+        let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let socket = UdpSocket::bind(any).ok()?;
+        socket.connect(SocketAddr::new(address, 9)).ok()?;
+        socket.local_addr().ok()
+    };
+    address.is_loopback() || source().is_some_and(|source| source.ip() == address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(listener: &str, called: &str, expect: bool) {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(hears(address(listener), address(called)), expect, "{called} at {listener}");
+    }
+
+    #[test]
+    fn who_hears_what() {
+        check("127.0.0.1", "127.0.0.1", true);
+        check("127.0.0.1", "127.0.0.2", false);
+        check("127.0.0.1", "0.0.0.0", true);
+        check("127.0.0.1", "::ffff:127.0.0.1", true);
+        check("127.0.0.1", "::1", false);
+        check("0.0.0.0", "127.255.0.3", true);
+        check("0.0.0.0", "192.0.2.1", false);
+        check("0.0.0.0", "::1", false);
+        check("::", "127.0.0.1", true);
+        check("::", "::1", true);
+        check("::", "::", true);
+        check("::", "2001:db8::1", false);
+        check("::ffff:127.0.0.1", "127.0.0.1", true);
     }
 }

@@ -77,6 +77,7 @@ impl Reload {
     fn read(&mut self, generation: u64) -> Result<Read, String> {
         let loaded = config::load(&self.options, generation).map_err(|f| config::described(&f))?;
         self.check_ports(&loaded.snapshot)?;
+        config::refuse_own(&loaded, &self.listeners)?;
         let mut copy = self.settings.subscribe().get().clone();
         loaded.keyspace.apply(&mut copy).map_err(|why| format!("Keyspace default: {why}"))?;
         let ports = self.listeners.ports_in(&loaded.snapshot);

@@ -50,6 +50,8 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     doors::refuse_open(&options, &settings)?;
     let cores = cores::choose(&options)?;
     let (doors, addresses) = doors::open(&options, &loaded.snapshot, cores.len() as u16)?;
+    config::refuse_own(&loaded, &doors.http.listeners)?;
+    drop(loaded.places); // as long as the documents
     let (port, bind) = (addresses.resp.port(), addresses.resp.ip().to_string());
     let settings = Settings { port, bind, ..settings };
     let clients = settings.maxclients;

@@ -1,5 +1,5 @@
-//! Where HTTP requests come in: the default listener, those of Gateways, and one port that is
-//! both.
+//! Where HTTP requests come in: the default listener, those of Gateways, one port that is both;
+//! and addresses that would send a request back to where it came in.
 
 #![forbid(unsafe_code)]
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use support::refusal::{refused, serve};
 use support::web::Web;
-use support::web_node::{Folder, configured, manifests, reload};
+use support::web_node::{Folder, configured, flags, manifests, reload};
 use support::web_server::Upstream;
 use support::{Node, Options, tools};
 
@@ -99,6 +99,61 @@ fn one_port_for_two(driver: &str) {
     drop(taken);
 }
 
+/// An address of the node itself as a backend would send requests round and round.
+fn its_own_listener_as_a_backend(driver: &str) {
+    let port = free_port();
+    let at = format!("127.0.0.1:{port}");
+    let backend = format!("http://{at}");
+    for listen in [at.clone(), format!("0.0.0.0:{port}"), format!("[::]:{port}")] {
+        let line = refused(&mut serve(driver, &["--http", &listen, "--proxy", &backend]));
+        assert!(line.contains(&format!("--proxy {backend}")), "which flag: {line}");
+        assert!(line.contains(&listen), "which listener: {line}");
+    }
+    let other = format!("/api=http://127.0.0.9:{port}");
+    let everywhere = format!("0.0.0.0:{port}");
+    refused(&mut serve(driver, &["--http", &everywhere, "--proxy", &other]));
+    let nowhere = format!("http://0.0.0.0:{port}");
+    refused(&mut serve(driver, &["--http", &at, "--proxy", &nowhere]));
+
+    // Another address with that port is another server.
+    let upstream = Upstream::with(([127, 0, 0, 9], port).into(), support::web_server::site);
+    let options = Options::driver(driver).arg("--http").arg(&at);
+    let node = Node::start_with(flags(options, &[upstream.addr]));
+    assert_eq!(status(&node, 0), 200);
+}
+
+/// In a file it has line and column, also when the port is a Gateway's and at SIGHUP.
+fn its_own_listener_in_a_file(driver: &str) {
+    let (upstream, folder) = (Upstream::start(), Folder::new());
+    let [port, web] = [free_port(), free_port()];
+    let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+    let gateway = gateway("default", web);
+    let good = manifests(&[upstream.addr], "", &gateway);
+    let options = Options::driver(driver).arg("--http").arg(at(port).to_string());
+    let file = folder.write("config.yaml", &good);
+    let node = Node::start_with(configured(options.clone(), &file));
+    let line = good.lines().position(|line| line.contains("EndpointSlice")).expect("it") + 5;
+    for own in [port, web] {
+        let bad = manifests(&[at(own)], "", &gateway);
+        folder.write("config.yaml", &bad);
+        let said = node.output().len();
+        assert!(!reload(&node), "it is refused");
+        let said = node.output()[said..].to_owned();
+        let place = format!("{}:{line}:", file.display());
+        assert!(said.contains(&place), "{place} is not in: {said}");
+        assert!(
+            said.contains(&at(own).to_string()) && said.contains("leads back to this node"),
+            "{said}"
+        );
+        assert_eq!(status(&node, 1), 200, "what there was goes on");
+    }
+    drop(node);
+    let Err(said) = Node::try_start(configured(options, &file)) else {
+        panic!("it must not start")
+    };
+    assert!(said.contains(&format!("{}:{line}:", file.display())), "{said}");
+}
+
 fn default_ports(driver: &str) {
     tools::alone(&format!("in_a_network_of_its_own::{driver}"));
 }
@@ -118,7 +173,7 @@ mod in_a_network_of_its_own {
 }
 
 /// Without `--http`: a Gateway on 8080 has that port, the default listener is not missed where
-/// another program has it.
+/// another program has it, and all addresses of the machine are its own.
 fn on_default_ports(driver: &str) {
     let (upstream, folder) = (Upstream::start(), Folder::new());
     let options = || Options { default_http: true, ..Options::driver(driver) };
@@ -140,12 +195,22 @@ fn on_default_ports(driver: &str) {
     assert_eq!(node.http, [SocketAddr::from(([127, 0, 0, 1], 8_000))], "{}", node.output());
     assert!(node.output().contains("no http port: "), "it says so: {}", node.output());
     assert_eq!(status(&node, 0), 200);
+
     drop((node, taken));
+
+    let backend = format!("http://{}:8000", tools::OWN_ADDRESS);
+    for everywhere in ["0.0.0.0:8000", "[::]:8000"] {
+        let options = options().arg("--http").arg(everywhere).arg("--proxy").arg(&backend);
+        let Err(said) = Node::try_start(options) else { panic!("it must not start") };
+        assert!(said.contains(&backend) && said.contains("leads back to this node"), "{said}");
+    }
 }
 
 on_each_driver!(
     a_gateway_on_the_port_of_the_flag,
     a_gateway_on_another_port,
     one_port_for_two,
+    its_own_listener_as_a_backend,
+    its_own_listener_in_a_file,
     default_ports,
 );
