@@ -38,6 +38,7 @@ pub(crate) struct Reload {
     pub(crate) served: Publisher<Served>,
     pub(crate) settings: Publisher<Settings>,
     pub(crate) listeners: Listeners,
+    /// The last one that was applied.
     pub(crate) keyspace: Keyspace,
     pub(crate) access_log: Option<Desk>,
     pub(crate) stats: Arc<ConfigStats>,
@@ -122,14 +123,24 @@ impl Reload {
         }
     }
 
-    /// What documents say of the cache, when they say something else than before.
+    /// What documents say of the cache, where they say something else than before.
     fn apply_keyspace(&mut self, keyspace: Keyspace) -> Result<(), String> {
-        if keyspace == self.keyspace {
-            return Ok(());
+        let flagged = self.options.maxmemory.is_some();
+        let mut changes = changes(&self.keyspace, &keyspace);
+        if flagged && changes.maxmemory.take().is_some() {
+            tracing::warn!("Keyspace default: spec.maxmemory is left as --maxmemory says");
         }
+        if changes != Keyspace::default() {
+            self.set(&changes)?;
+        }
+        self.keyspace = keyspace;
+        Ok(())
+    }
+
+    fn set(&self, changes: &Keyspace) -> Result<(), String> {
         let changed = self.settings.update(|old| {
             let mut new = old.clone();
-            keyspace.apply(&mut new)?;
+            changes.apply(&mut new)?;
             Ok::<_, &'static str>(new)
         });
         match changed {
@@ -139,8 +150,16 @@ impl Reload {
                 return Err("earlier settings have not reached all shards yet; try again".into());
             }
         }
-        self.keyspace = keyspace;
         self.wakers.iter().for_each(Waker::wake);
         Ok(())
+    }
+}
+
+/// The fields that say something else than before.
+fn changes(before: &Keyspace, now: &Keyspace) -> Keyspace {
+    let Keyspace { maxmemory, eviction } = now.clone();
+    Keyspace {
+        maxmemory: maxmemory.filter(|_| now.maxmemory != before.maxmemory),
+        eviction: eviction.filter(|_| now.eviction != before.eviction),
     }
 }
