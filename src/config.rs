@@ -39,15 +39,17 @@ pub(crate) fn refuse_own(loaded: &Loaded, listeners: &Listeners) -> Result<(), S
             });
         }
     }
-    match &faults[..] {
-        [] => Ok(()),
-        [one] => Err(one.to_string()),
-        several => Err(described(several)),
-    }
+    if faults.is_empty() { Ok(()) } else { Err(described(&faults)) }
 }
 
-/// All that is wrong, a line each, and how much that is.
+/// All that is wrong, a line each, and how much that is; in one line where that is no matter of
+/// lines.
 pub(crate) fn described(faults: &[Diagnostic]) -> String {
+    if let [one] = faults
+        && one.spot.line == 0
+    {
+        return one.to_string();
+    }
     let lines: String = faults.iter().map(|fault| format!("\n{fault}")).collect();
     let errors = if faults.len() == 1 { "error" } else { "errors" };
     format!("{} {errors} in the configuration{lines}", faults.len())

@@ -7,6 +7,7 @@ mod support;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -163,9 +164,12 @@ fn no_permission(driver: &str) {
     fs::write(&secret, "password").expect("write");
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("close it");
     let secret = secret.to_str().expect("a path");
-    let args = ["--resp", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--requirepass-file", secret];
-    let line = refused(&mut as_nobody(&program, driver, &args));
-    assert!(line.contains(secret) && line.to_lowercase().contains("permission"), "{line}");
+    for flag in ["--requirepass-file", "--access-log", "--config"] {
+        let http = ["--http", "127.0.0.1:0", "--shards", "1"];
+        let args = ["--resp", "127.0.0.1:0", "--admin", "127.0.0.1:0", flag, secret];
+        let line = refused(as_nobody(&program, driver, &args).args(http));
+        assert!(line.contains(secret) && line.to_lowercase().contains("permission"), "{line}");
+    }
     fs::remove_dir_all(program.parent().expect("a folder")).expect("clean up");
 }
 
@@ -177,6 +181,30 @@ fn files_that_are_not_there(driver: &str) {
     fs::write(&empty, "\n").expect("write");
     let line = refused(&mut serve(driver, &["--requirepass-file", empty.to_str().expect("path")]));
     assert!(line.contains("empty"), "an empty password is none: {line}");
+    fs::remove_dir_all(dir).expect("clean up");
+}
+
+/// Paths of the wrong kind, or where nothing can be written.
+fn paths_that_lead_nowhere(driver: &str) {
+    let dir = fresh_dir();
+    let path = |name: &str| dir.join(name).display().to_string();
+    fs::create_dir(dir.join("empty")).expect("a folder");
+    fs::write(dir.join("notes.txt"), "no manifest").expect("write");
+    let _socket = UnixListener::bind(dir.join("socket")).expect("a socket");
+    for (flag, name, parts) in [
+        ("--access-log", "empty", ["directory", "--access-log"]),
+        ("--access-log", "missing/log", ["No such file", "--access-log"]),
+        ("--access-log", "notes.txt/log", ["Not a directory", "--access-log"]),
+        ("--access-log", "socket", ["name a file or a pipe", "--access-log"]),
+        ("--config", "empty", ["no file named *.yaml", ""]),
+        ("--config", ".", ["no file named *.yaml", ""]),
+        ("--config", "missing", ["no such file", ""]),
+    ] {
+        let line = refused(serve(driver, &[flag, &path(name)]).arg("--shards=1"));
+        for part in parts.into_iter().chain([&*path(name)]) {
+            assert!(line.contains(part), "{flag} {name}, {part}: {line}");
+        }
+    }
     fs::remove_dir_all(dir).expect("clean up");
 }
 
@@ -264,6 +292,7 @@ on_each_driver!(
     open_to_the_world_without_a_password,
     no_permission,
     files_that_are_not_there,
+    paths_that_lead_nowhere,
     far_too_few_open_files,
     few_open_files,
     flags_that_make_no_sense,
