@@ -63,10 +63,11 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) cluster: Option<cluster::Wish>,
     /// Where HTTP clients connect. By default 127.0.0.1:8080, or nowhere where that port is taken
-    /// and no route is configured.
+    /// and no route needs it. Gateways listen on the same host.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) http: Option<SocketAddr>,
-    /// File that a JSON line is added to for each HTTP request; SIGHUP opens it anew.
+    /// File, or named pipe that has a reader, that a JSON line is added to for each HTTP request;
+    /// SIGHUP opens it anew.
     #[arg(long, value_name = "FILE")]
     pub(crate) access_log: Option<PathBuf>,
     /// File of YAML or JSON documents, or a directory of such files; may be given several times.
@@ -91,7 +92,8 @@ pub(crate) struct ServeOptions {
     /// Cores for the shards, as in 0,2-3; by default all that are allowed.
     #[arg(long, value_name = "LIST", value_parser = parse_cpus)]
     pub(crate) cpus: Option<CpuList>,
-    /// Memory for keys and values, as in 512mb or 4gb; 0, the default, for no limit.
+    /// Memory for keys and values, as in 512mb or 4gb; 0, the default, for no limit. What a
+    /// Keyspace says of it does not count then.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) maxmemory: Option<u64>,
     /// Buckets of rate limits that owe something at a time, divided among the shards.

@@ -6,10 +6,9 @@ use std::fmt::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::str::FromStr;
 
-use dataplane::net;
 use shards::command::ClusterNode;
 
-use crate::doors::address_of;
+use crate::doors::{Taken, address_of};
 use crate::serve::random_hex;
 
 /// Where the first shard's port is unless the user says otherwise; the others follow it.
@@ -54,13 +53,13 @@ impl Cluster {
     ///
     /// # Errors
     /// One line, when ports that were asked for cannot be had.
-    pub(crate) fn open(wish: Option<Wish>, shards: u16) -> Result<Self, String> {
+    pub(crate) fn open(wish: Option<Wish>, shards: u16, taken: &mut Taken) -> Result<Self, String> {
         let at = match wish {
             Some(Wish::Off) => return Ok(Self::NONE),
             Some(Wish::At(at)) => at,
             None => DEFAULT,
         };
-        match (listen(at, shards), wish) {
+        match (listen(at, shards, taken), wish) {
             (Ok(listeners), _) => {
                 let addresses = listeners.iter().map(address_of).collect::<Result<_, _>>()?;
                 Ok(Self { listeners, addresses, missing: None })
@@ -79,7 +78,7 @@ pub(crate) fn nodes(addresses: &[SocketAddr]) -> Result<Vec<ClusterNode>, String
     addresses.iter().map(node).collect()
 }
 
-fn listen(first: SocketAddr, shards: u16) -> Result<Vec<TcpListener>, String> {
+fn listen(first: SocketAddr, shards: u16, taken: &mut Taken) -> Result<Vec<TcpListener>, String> {
     let mut listeners = Vec::new();
     for n in 0..shards {
         let mut address = first;
@@ -89,7 +88,7 @@ fn listen(first: SocketAddr, shards: u16) -> Result<Vec<TcpListener>, String> {
             })?;
             address.set_port(port);
         }
-        listeners.push(net::listen_on(address)?);
+        listeners.push(taken.listen("--cluster", address)?);
     }
     Ok(listeners)
 }
@@ -148,10 +147,10 @@ mod tests {
             Some((taken, below))
         });
         let (_taken, below) = pair.expect("two ports");
-        assert!(Cluster::open(Some(Wish::At(below)), 2).is_err());
+        assert!(Cluster::open(Some(Wish::At(below)), 2, &mut Taken::default()).is_err());
         drop(TcpListener::bind(below).expect("the first was given back"));
         let beyond = SocketAddr::new(DEFAULT.ip(), 65535);
-        let why = Cluster::open(Some(Wish::At(beyond)), 2).err().unwrap();
+        let why = Cluster::open(Some(Wish::At(beyond)), 2, &mut Taken::default()).err().unwrap();
         assert!(why.starts_with("--cluster: ") && why.contains("65535"), "{why}");
     }
 }

@@ -10,14 +10,14 @@ use shards::settings::Settings;
 
 use crate::args::ServeOptions;
 use crate::cluster::{self, Cluster};
-use crate::http::Listeners;
+use crate::listeners::Bound;
 
 /// See the module's text.
 pub(crate) struct Doors {
     pub(crate) resp: TcpListener,
     /// One a shard, or none.
     pub(crate) cluster: Vec<TcpListener>,
-    pub(crate) http: Listeners,
+    pub(crate) http: Bound,
     pub(crate) admin: TcpListener,
 }
 
@@ -41,20 +41,51 @@ pub(crate) fn open(
     config: &Snapshot,
     shards: u16,
 ) -> Result<(Doors, Addresses), String> {
-    let resp = net::listen_on(options.resp).map_err(|why| format!("--resp: {why}"))?;
-    let http = Listeners::open(options.http, config)?;
-    let admin = net::listen_on(options.admin).map_err(|why| format!("--admin: {why}"))?;
+    let mut taken = Taken::default();
+    let resp = taken.listen("--resp", options.resp).map_err(|why| format!("--resp: {why}"))?;
+    let http = Bound::open(options.http, config, &mut taken)?;
+    let admin = taken.listen("--admin", options.admin).map_err(|why| format!("--admin: {why}"))?;
     // Last, so that the default ports of this are nobody's whom the user has named.
-    let cluster = Cluster::open(options.cluster, shards)?;
+    let cluster = Cluster::open(options.cluster, shards, &mut taken)?;
     let addresses = Addresses {
         resp: address_of(&resp)?,
         cluster: cluster.addresses,
         no_cluster: cluster.missing,
-        http: http.addresses.clone(),
+        http: http.listeners.addresses().collect(),
         no_http: http.missing.clone(),
         admin: address_of(&admin)?,
     };
     Ok((Doors { resp, cluster: cluster.listeners, http, admin }, addresses))
+}
+
+/// What this node listens on so far, and on whose behalf.
+#[derive(Default)]
+pub(crate) struct Taken(Vec<(String, SocketAddr)>);
+
+impl Taken {
+    /// Binds and listens for a flag, or whatever else `what` names.
+    ///
+    /// # Errors
+    /// One line for the operator; it says so when the port is taken by this node itself.
+    pub(crate) fn listen(&mut self, what: &str, at: SocketAddr) -> Result<TcpListener, String> {
+        let listener = net::listen_on(at).map_err(|why| match self.holder(at) {
+            Some((holder, address)) => {
+                format!("cannot listen on {at}: {holder} listens on {address}; choose another")
+            }
+            None => why,
+        })?;
+        self.0.push((what.to_owned(), address_of(&listener)?));
+        Ok(listener)
+    }
+
+    /// Who has that port on that address, or on one that is both.
+    fn holder(&self, at: SocketAddr) -> Option<&(String, SocketAddr)> {
+        let both = |other: &SocketAddr| {
+            let any = other.ip().is_unspecified() || at.ip().is_unspecified();
+            other.port() == at.port() && (any || other.ip() == at.ip())
+        };
+        self.0.iter().find(|(_, address)| both(address))
+    }
 }
 
 /// Beyond loopback nobody gets in without a password, as in Redis' protected mode.

@@ -2,12 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+mod access_log;
 mod args;
 mod cluster;
 mod config;
 mod cores;
 mod doors;
 mod http;
+mod listeners;
 mod logging;
 mod memory;
 mod metrics;

@@ -16,6 +16,7 @@ use shards::settings::Settings;
 
 use crate::args::ServeOptions;
 use crate::config;
+use crate::listeners::Listeners;
 
 /// How long shards may take to let go of old generations.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -36,8 +37,8 @@ pub(crate) struct Reload {
     pub(crate) endpoints: Endpoints,
     pub(crate) served: Publisher<Served>,
     pub(crate) settings: Publisher<Settings>,
-    /// The node's listeners, by their ports in the configuration.
-    pub(crate) ports: Vec<Option<u16>>,
+    pub(crate) listeners: Listeners,
+    /// The last one that was applied.
     pub(crate) keyspace: Keyspace,
     pub(crate) access_log: Option<Desk>,
     pub(crate) stats: Arc<ConfigStats>,
@@ -77,9 +78,11 @@ impl Reload {
     fn read(&mut self, generation: u64) -> Result<Read, String> {
         let loaded = config::load(&self.options, generation).map_err(|f| config::described(&f))?;
         self.check_ports(&loaded.snapshot)?;
+        config::refuse_own(&loaded, &self.listeners)?;
         let mut copy = self.settings.subscribe().get().clone();
         loaded.keyspace.apply(&mut copy).map_err(|why| format!("Keyspace default: {why}"))?;
-        let served = self.endpoints.serve(loaded.snapshot, &self.ports)?;
+        let ports = self.listeners.ports_in(&loaded.snapshot);
+        let served = self.endpoints.serve(loaded.snapshot, &ports)?;
         Ok(Read { served, keyspace: loaded.keyspace, summary: loaded.summary.to_string() })
     }
 
@@ -106,8 +109,9 @@ impl Reload {
 
     /// Sockets are opened at start, so that a change of ports needs one.
     fn check_ports(&self, snapshot: &Snapshot) -> Result<(), String> {
-        let mut ports = snapshot.ports().map(|(_, port)| port);
-        match ports.find(|port| !self.ports.contains(port)) {
+        let there = self.listeners.ports_in(snapshot);
+        let mut wanted = snapshot.ports().map(|(_, port)| port);
+        match wanted.find(|port| !there.contains(port)) {
             Some(Some(port)) => Err(format!(
                 "a Gateway listens on port {port}, which was not among its ports when the node \
                  was started; start it anew for that"
@@ -119,14 +123,24 @@ impl Reload {
         }
     }
 
-    /// What documents say of the cache, when they say something else than before.
+    /// What documents say of the cache, where they say something else than before.
     fn apply_keyspace(&mut self, keyspace: Keyspace) -> Result<(), String> {
-        if keyspace == self.keyspace {
-            return Ok(());
+        let flagged = self.options.maxmemory.is_some();
+        let mut changes = changes(&self.keyspace, &keyspace);
+        if flagged && changes.maxmemory.take().is_some() {
+            tracing::warn!("Keyspace default: spec.maxmemory is left as --maxmemory says");
         }
+        if changes != Keyspace::default() {
+            self.set(&changes)?;
+        }
+        self.keyspace = keyspace;
+        Ok(())
+    }
+
+    fn set(&self, changes: &Keyspace) -> Result<(), String> {
         let changed = self.settings.update(|old| {
             let mut new = old.clone();
-            keyspace.apply(&mut new)?;
+            changes.apply(&mut new)?;
             Ok::<_, &'static str>(new)
         });
         match changed {
@@ -136,8 +150,16 @@ impl Reload {
                 return Err("earlier settings have not reached all shards yet; try again".into());
             }
         }
-        self.keyspace = keyspace;
         self.wakers.iter().for_each(Waker::wake);
         Ok(())
+    }
+}
+
+/// The fields that say something else than before.
+fn changes(before: &Keyspace, now: &Keyspace) -> Keyspace {
+    let Keyspace { maxmemory, eviction } = now.clone();
+    Keyspace {
+        maxmemory: maxmemory.filter(|_| now.maxmemory != before.maxmemory),
+        eviction: eviction.filter(|_| now.eviction != before.eviction),
     }
 }

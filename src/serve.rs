@@ -23,12 +23,13 @@ use shards::command::NodeFacts;
 use shards::settings::Settings;
 use shards::time::Nanos;
 
+use crate::access_log::AccessLog;
 use crate::args::{DriverChoice, ServeOptions};
 use crate::cluster;
 use crate::config;
 use crate::cores;
 use crate::doors;
-use crate::http::{AccessLog, Proxies};
+use crate::http::Proxies;
 use crate::logging::{self, Log};
 use crate::metrics::NodeView;
 use crate::reload::{ConfigStats, Reload};
@@ -49,6 +50,8 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     doors::refuse_open(&options, &settings)?;
     let cores = cores::choose(&options)?;
     let (doors, addresses) = doors::open(&options, &loaded.snapshot, cores.len() as u16)?;
+    config::refuse_own(&loaded, &doors.http.listeners)?;
+    drop(loaded.places); // as long as the documents
     let (port, bind) = (addresses.resp.port(), addresses.resp.ip().to_string());
     let settings = Settings { port, bind, ..settings };
     let clients = settings.maxclients;
@@ -60,7 +63,7 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     let mut endpoints = Endpoints::new(node.len());
     let seed = u64::from_ne_bytes(random()?);
     let limits = (net::raise_file_limit().saturating_sub(OWN_DESCRIPTORS), seed);
-    let ports = doors.http.ports();
+    let listeners = doors.http.listeners.clone();
     let proxies = Proxies::new(doors.http, loaded.snapshot, &mut endpoints, &node, pens, limits)?;
     let served = proxies.served.clone();
     let spin = Nanos(u64::from(options.spin) * 1_000);
@@ -81,7 +84,7 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
         endpoints,
         served: served.clone(),
         settings: published,
-        ports,
+        listeners,
         keyspace: loaded.keyspace,
         access_log: access_log.as_ref().map(AccessLog::desk),
         stats,

@@ -5,15 +5,18 @@
 
 mod support;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io::Read;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
+use support::refusal::{refused, serve};
 use support::web::Web;
 use support::web_load::Load;
 use support::web_node::{Folder, counter, flags, proxy, reload};
@@ -167,9 +170,14 @@ fn what_goes_wrong_is_there(driver: &str) {
     assert_eq!((&gone["cause"], &gone["status"]), (&"client_gone".into(), &200.into()), "{gone}");
     let tunnel = by_status(101);
     assert_eq!((&tunnel["bytes_in"], &tunnel["bytes_out"]), (&5.into(), &5.into()), "{tunnel}");
-    let mut ids: Vec<&Value> = lines.iter().map(|line| &line["id"]).collect();
-    ids.dedup();
-    assert_eq!(ids.len(), 4, "ids are unique");
+    expect_unique_ids(&lines);
+}
+
+#[track_caller]
+fn expect_unique_ids(lines: &[Value]) {
+    let id = |line: &'_ Value| line["id"].as_str().expect("an id").to_owned();
+    let ids: HashSet<String> = lines.iter().map(id).collect();
+    assert_eq!(ids.len(), lines.len(), "ids are unique: {lines:#?}");
 }
 
 /// The file is moved away and SIGHUP opens a new one, under load: no line is lost between them.
@@ -191,9 +199,7 @@ fn a_moved_log_goes_on(driver: &str) {
     eventually("all lines", Duration::from_secs(5), || all().len() as u64 >= done.good);
     let all = all();
     assert_eq!(all.len() as u64, done.good, "each once");
-    let ids: std::collections::HashSet<&str> =
-        all.iter().map(|line| line["id"].as_str().expect("an id")).collect();
-    assert_eq!(ids.len(), all.len(), "ids are unique");
+    expect_unique_ids(&all);
 }
 
 /// A small file system of the test's own.
@@ -257,12 +263,69 @@ fn a_full_disk_stalls_nobody(driver: &str) {
     assert_eq!(good + counted, done.good, "{good} written, {counted} counted as lost");
 }
 
+fn named_pipe(folder: &Folder) -> PathBuf {
+    let pipe = folder.path("pipe");
+    tools::must(Command::new("mkfifo").arg(&pipe), Duration::from_secs(5));
+    pipe
+}
+
+/// A reader that takes what there is and never waits.
+fn reader_of(pipe: &Path) -> fs::File {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    fs::OpenOptions::new().read(true).custom_flags(flags).open(pipe).expect("a reader")
+}
+
+/// Asks until a line of it has come to the reader.
+#[track_caller]
+fn expect_a_line(web: &mut Web, reader: &mut fs::File) {
+    let mut text = Vec::new();
+    eventually("a line", Duration::from_secs(10), || {
+        assert_eq!(web.get("/bytes/10").status, 200);
+        std::thread::sleep(Duration::from_millis(50));
+        let _ = reader.read_to_end(&mut text); // it says that more may come
+        text.contains(&b'\n')
+    });
+    let line = text.split(|byte| *byte == b'\n').next().expect("a line");
+    serde_json::from_slice::<Value>(line).expect("the first line is whole");
+}
+
+/// A pipe without a reader is told, at the start and at SIGHUP, and nothing waits for one; whoever
+/// reads it later gets the lines from then on.
+fn a_pipe_without_a_reader(driver: &str) {
+    let (upstream, folder) = (Upstream::start(), Folder::new());
+    let pipe = named_pipe(&folder);
+    let flag = pipe.display().to_string();
+    let line = refused(&mut serve(driver, &["--access-log", &flag]));
+    assert!(line.contains("--access-log") && line.contains(&flag), "which: {line}");
+    assert!(line.contains("pipe") && line.contains("reader"), "what to do: {line}");
+
+    let mut reader = reader_of(&pipe);
+    let mut node = logging(driver, &pipe, upstream.addr);
+    let mut web = Web::connect(node.http[0]);
+    expect_a_line(&mut web, &mut reader);
+    drop(reader);
+    eventually("lines that nobody takes are counted", Duration::from_secs(10), || {
+        assert_eq!(web.get("/bytes/10").status, 200);
+        lost(&node) > 0
+    });
+    assert!(reload(&node));
+    eventually("it says so", Duration::from_secs(5), || {
+        let output = node.output();
+        output.lines().any(|line| line.contains("cannot be opened") && line.contains("reader"))
+    });
+    let mut reader = reader_of(&pipe);
+    expect_a_line(&mut web, &mut reader);
+    assert!(reload(&node));
+    expect_a_line(&mut web, &mut reader);
+    node.signal(Signal::TERM);
+    assert_eq!(node.wait(Duration::from_secs(10)).code(), Some(0));
+}
+
 /// A log that nobody takes lines from (a pipe whose reader has stopped) stalls no request, and
 /// the node still ends when it is told to.
 fn a_stuck_log_stalls_nobody(driver: &str) {
     let (upstream, folder) = (Upstream::start(), Folder::new());
-    let pipe = folder.path("pipe");
-    tools::must(Command::new("mkfifo").arg(&pipe), Duration::from_secs(5));
+    let pipe = named_pipe(&folder);
     let reader = fs::OpenOptions::new().read(true).write(true).open(&pipe).expect("its reader");
     let mut node = logging(driver, &pipe, upstream.addr);
     let idle = proxy(driver, &[upstream.addr]);
@@ -288,4 +351,5 @@ on_each_driver!(
     a_moved_log_goes_on,
     a_full_disk_stalls_nobody,
     a_stuck_log_stalls_nobody,
+    a_pipe_without_a_reader,
 );

@@ -1,4 +1,5 @@
-//! Twenty thousand idle connections: what each costs, and that the node goes on.
+//! Twenty thousand idle connections, or as many as the limit of open files allows: what each costs,
+//! and that the node goes on.
 
 #![forbid(unsafe_code)]
 
@@ -8,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use support::{Client, Node, eventually};
+use support::{Client, Node, eventually, tell};
 
 /// Open files of this process are shared by its tests: one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -54,7 +55,7 @@ fn idle_connections_are_cheap(driver: &str) {
     }
     clients.iter_mut().for_each(Client::forget_buffer);
     let each = node.resident_bytes().saturating_sub(before) / count as u64;
-    println!("{driver}: {each} bytes for each of {count} idle connections");
+    tell(&format!("{driver}: {each} bytes for each of {count} idle connections"));
     assert!(each <= BYTES_EACH, "{each} bytes an idle connection");
     assert_eq!(first.call("SET k v").text(), "OK");
     assert_eq!(clients[count / 2].call("GET k").text(), "v");

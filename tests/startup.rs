@@ -7,41 +7,17 @@ mod support;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use support::node::{binary, fresh_dir, public_copy};
+use support::refusal::{refused, serve};
 use support::{Client, Node, Options, eventually, tools};
 
 /// An unprivileged user and group: Debian's `nobody`.
 const NOBODY: u32 = 65_534;
-
-/// Runs the binary to its end, which must be a failure told in one line; returns the line.
-#[track_caller]
-fn refused(command: &mut Command) -> String {
-    let output = tools::run(command, Duration::from_secs(10));
-    assert!(!output.status.success(), "it must not start");
-    assert!(output.status.code().is_some(), "it ends by itself: {}", output.status);
-    let text = String::from_utf8(output.stderr).expect("text");
-    let is_log = |line: &&str| line.contains("INFO") && !line.starts_with("corelane:");
-    let lines: Vec<_> =
-        text.lines().filter(|line| !line.trim().is_empty() && !is_log(line)).collect();
-    assert_eq!(lines.len(), 1, "one line that says what to do:\n{text}");
-    lines[0].to_owned()
-}
-
-fn serve(driver: &str, args: &[&str]) -> Command {
-    let mut command = Command::new(binary());
-    command.arg("serve").args(["--driver", driver]);
-    for flag in ["--resp", "--admin", "--cluster", "--http"] {
-        if !args.contains(&flag) {
-            command.args([flag, "127.0.0.1:0"]);
-        }
-    }
-    command.args(args);
-    command
-}
 
 fn says_what_listens_where(driver: &str) {
     let node = Node::start(driver);
@@ -81,26 +57,8 @@ fn a_port_that_is_taken(driver: &str) {
     }
 }
 
-/// Runs a test of this file in a network of its own, where all ports are free.
-fn alone(test: &str) {
-    const LOOPBACK_UP: &str = "import fcntl, socket, struct\n\
-        interface = struct.pack('16sH14s', b'lo', 0x41, b'') # IFF_UP, IFF_RUNNING\n\
-        fcntl.ioctl(socket.socket(), 0x8914, interface) # SIOCSIFFLAGS";
-    let mut command = Command::new("unshare");
-    command.args([
-        "--net",
-        "bash",
-        "-c",
-        "\"$0\" -c \"$1\" && exec \"$2\" --ignored --exact \"$3\"",
-    ]);
-    command.arg(tools::python()).arg(LOOPBACK_UP);
-    command.arg(std::env::current_exe().expect("this program")).arg(test);
-    let text = tools::must(&mut command, Duration::from_secs(60));
-    assert!(text.contains("test result: ok. 1 passed"), "{text}");
-}
-
 fn the_clusters_default_ports(driver: &str) {
-    alone(&format!("in_a_network_of_its_own::{driver}"));
+    tools::alone(&format!("in_a_network_of_its_own::{driver}"));
 }
 
 mod in_a_network_of_its_own {
@@ -206,9 +164,12 @@ fn no_permission(driver: &str) {
     fs::write(&secret, "password").expect("write");
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("close it");
     let secret = secret.to_str().expect("a path");
-    let args = ["--resp", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--requirepass-file", secret];
-    let line = refused(&mut as_nobody(&program, driver, &args));
-    assert!(line.contains(secret) && line.to_lowercase().contains("permission"), "{line}");
+    for flag in ["--requirepass-file", "--access-log", "--config"] {
+        let http = ["--http", "127.0.0.1:0", "--shards", "1"];
+        let args = ["--resp", "127.0.0.1:0", "--admin", "127.0.0.1:0", flag, secret];
+        let line = refused(as_nobody(&program, driver, &args).args(http));
+        assert!(line.contains(secret) && line.to_lowercase().contains("permission"), "{line}");
+    }
     fs::remove_dir_all(program.parent().expect("a folder")).expect("clean up");
 }
 
@@ -220,6 +181,30 @@ fn files_that_are_not_there(driver: &str) {
     fs::write(&empty, "\n").expect("write");
     let line = refused(&mut serve(driver, &["--requirepass-file", empty.to_str().expect("path")]));
     assert!(line.contains("empty"), "an empty password is none: {line}");
+    fs::remove_dir_all(dir).expect("clean up");
+}
+
+/// Paths of the wrong kind, or where nothing can be written.
+fn paths_that_lead_nowhere(driver: &str) {
+    let dir = fresh_dir();
+    let path = |name: &str| dir.join(name).display().to_string();
+    fs::create_dir(dir.join("empty")).expect("a folder");
+    fs::write(dir.join("notes.txt"), "no manifest").expect("write");
+    let _socket = UnixListener::bind(dir.join("socket")).expect("a socket");
+    for (flag, name, parts) in [
+        ("--access-log", "empty", ["directory", "--access-log"]),
+        ("--access-log", "missing/log", ["No such file", "--access-log"]),
+        ("--access-log", "notes.txt/log", ["Not a directory", "--access-log"]),
+        ("--access-log", "socket", ["name a file or a pipe", "--access-log"]),
+        ("--config", "empty", ["no file named *.yaml", ""]),
+        ("--config", ".", ["no file named *.yaml", ""]),
+        ("--config", "missing", ["no such file", ""]),
+    ] {
+        let line = refused(serve(driver, &[flag, &path(name)]).arg("--shards=1"));
+        for part in parts.into_iter().chain([&*path(name)]) {
+            assert!(line.contains(part), "{flag} {name}, {part}: {line}");
+        }
+    }
     fs::remove_dir_all(dir).expect("clean up");
 }
 
@@ -307,6 +292,7 @@ on_each_driver!(
     open_to_the_world_without_a_password,
     no_permission,
     files_that_are_not_there,
+    paths_that_lead_nowhere,
     far_too_few_open_files,
     few_open_files,
     flags_that_make_no_sense,

@@ -11,5 +11,5 @@ mod load;
 mod proxy_flag;
 pub mod resources;
 
-pub use load::{Loaded, Sources, Summary, load, load_text};
+pub use load::{Loaded, PROXY_FLAG, Places, Sources, Summary, load, load_text};
 pub use proxy_flag::{GRAMMAR, ProxyFlag, manifests};

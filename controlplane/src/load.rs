@@ -5,14 +5,18 @@
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use shards::config::Snapshot;
 
 use crate::compile::compile;
 use crate::proxy_flag::{ProxyFlag, manifests};
-use crate::resources::model::Keyspace;
+use crate::resources::model::{EndpointSlice, Keyspace};
 use crate::resources::{Diagnostic, Documents, MAX_FILE, Spot};
+
+/// What documents that `--proxy` stands for have instead of a file's name.
+pub const PROXY_FLAG: &str = "--proxy";
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +36,26 @@ pub struct Loaded {
     pub keyspace: Keyspace,
     /// For people.
     pub summary: Summary,
+    /// For whoever finds an endpoint wrong later.
+    pub places: Places,
+}
+
+/// Where endpoints are written.
+#[derive(Debug)]
+pub struct Places(Vec<EndpointSlice>);
+
+impl Places {
+    /// The ports of slices that an address is an endpoint by, in the order of the files.
+    pub fn of(&self, endpoint: SocketAddr) -> impl Iterator<Item = &Spot> {
+        let has_it = move |slice: &&EndpointSlice| {
+            slice.addresses.iter().any(|address| address.to_canonical() == endpoint.ip())
+        };
+        let ports = self.0.iter().filter(has_it).flat_map(|slice| &slice.ports);
+        ports
+            .map(|port| &port.port)
+            .filter(move |at| at.value == endpoint.port())
+            .map(|at| &at.spot)
+    }
 }
 
 /// How much there is.
@@ -71,7 +95,7 @@ pub fn load(sources: &Sources, generation: u64) -> Result<Loaded, Vec<Diagnostic
             Err(why) => documents.faults.push(Diagnostic::new(&Spot::file(&name), why)),
         }
     }
-    documents.read("--proxy", &manifests(&sources.proxy));
+    documents.read(PROXY_FLAG, &manifests(&sources.proxy));
     finish(documents, files.len(), generation)
 }
 
@@ -97,7 +121,8 @@ fn finish(documents: Documents, files: usize, generation: u64) -> Result<Loaded,
                 endpoints: snapshot.endpoints() as usize,
                 limits: snapshot.limits() as usize,
             };
-            Ok(Loaded { snapshot, keyspace: model.keyspace.unwrap_or_default(), summary })
+            let keyspace = model.keyspace.unwrap_or_default();
+            Ok(Loaded { snapshot, keyspace, summary, places: Places(model.slices) })
         }
         compiled => {
             faults.extend(compiled.err().unwrap_or_default());

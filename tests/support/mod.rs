@@ -13,6 +13,7 @@ pub mod http;
 pub mod node;
 pub mod peer;
 pub mod peer_cluster;
+pub mod refusal;
 pub mod resp;
 pub mod rng;
 pub mod scripts;
@@ -27,6 +28,7 @@ pub use client::Client;
 pub use node::{Node, Options};
 pub use resp::Value;
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// The drivers that every black-box test runs on.
@@ -57,6 +59,12 @@ pub fn eventually(what: &str, limit: Duration, mut done: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "not within {limit:?}: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// A figure that belongs to a test's result: it is shown when the test has passed, too.
+pub fn tell(line: &str) {
+    // Not println!, which is shown for tests that fail.
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// The value at `quantile` (0.99 and the like) of measured times.

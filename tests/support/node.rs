@@ -36,6 +36,8 @@ pub struct Options {
     pub password: Option<String>,
     /// Leaves the cluster's ports as they are by default.
     pub default_cluster: bool,
+    /// Leaves the default HTTP listener as it is.
+    pub default_http: bool,
 }
 
 impl Options {
@@ -286,7 +288,8 @@ fn spawn(options: &Options, dir: &Path) -> io::Result<Child> {
     };
     command.arg("serve");
     for flag in ["--resp", "--admin", "--cluster", "--http"] {
-        let default = flag == "--cluster" && options.default_cluster;
+        let default = flag == "--cluster" && options.default_cluster
+            || flag == "--http" && options.default_http;
         if !default && !options.args.iter().any(|arg| arg == flag) {
             command.args([flag, "127.0.0.1:0"]);
         }

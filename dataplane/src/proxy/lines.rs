@@ -13,6 +13,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -110,6 +111,9 @@ pub trait Page: io::Write {
     /// # Errors
     /// When they cannot be, as in a pipe.
     fn take_back(&mut self, bytes: u64) -> io::Result<()>;
+
+    /// Whether both are one file, opened twice.
+    fn is_same(&self, other: &Self) -> bool;
 }
 
 impl Page for File {
@@ -119,6 +123,11 @@ impl Page for File {
             return Err(io::ErrorKind::Unsupported.into());
         }
         self.set_len(len.len().saturating_sub(bytes))
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let identity = |file: &Self| file.metadata().map(|about| (about.dev(), about.ino()));
+        matches!((identity(self), identity(other)), (Ok(one), Ok(two)) if one == two)
     }
 }
 
@@ -172,13 +181,15 @@ impl Writer {
             // Read first: what was passed on before the closing is in a ring by then.
             let closed = self.shared.closed.load(Ordering::Acquire);
             if file.is_none() || self.shared.reopen.swap(false, Ordering::AcqRel) {
-                file = match open() {
-                    Ok(file) => Some(file),
-                    Err(error) => {
-                        tracing::error!(%error, "the access log cannot be opened");
-                        file // the old one, if any
+                match open() {
+                    Ok(new) => {
+                        // What another file ends with is no concern of this one.
+                        self.torn &= file.as_ref().is_some_and(|old| new.is_same(old));
+                        file = Some(new);
                     }
-                };
+                    // The old one, if any, goes on.
+                    Err(error) => tracing::error!(%error, "the access log cannot be opened"),
+                }
             }
             self.write_all(&mut file);
             if closed {
@@ -248,118 +259,4 @@ fn write<W: Page>(file: &mut W, bytes: &[u8], torn: &mut bool) -> Result<(), (u6
 
 #[cfg(test)]
 #[cfg(not(loom))]
-mod tests {
-    use super::*;
-    use std::sync::Mutex;
-
-    /// A file that can be looked at, with room for so many bytes.
-    #[derive(Clone, Default)]
-    struct Paper(Arc<Mutex<Vec<u8>>>, Option<usize>);
-
-    impl io::Write for Paper {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let mut text = self.0.lock().unwrap();
-            let room = self.1.map_or(usize::MAX, |all| all - text.len()).min(bytes.len());
-            text.extend_from_slice(&bytes[..room]);
-            if room == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(room) }
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Page for Paper {
-        fn take_back(&mut self, bytes: u64) -> io::Result<()> {
-            let mut text = self.0.lock().unwrap();
-            let len = text.len() - bytes as usize;
-            text.truncate(len);
-            Ok(())
-        }
-    }
-
-    /// A pipe takes nothing back.
-    #[derive(Default)]
-    struct Pipe(Paper);
-
-    impl io::Write for Pipe {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Page for Pipe {
-        fn take_back(&mut self, _: u64) -> io::Result<()> {
-            Err(io::ErrorKind::Unsupported.into())
-        }
-    }
-
-    #[test]
-    fn what_is_full_has_whole_lines_and_the_others_are_counted() {
-        let mut torn = false;
-        let mut paper = Paper(Arc::default(), Some(5));
-        let (whole, _) = write(&mut paper, b"a\nb\ncc\n", &mut torn).unwrap_err();
-        assert_eq!((whole, torn), (2, false));
-        assert_eq!(*paper.0.lock().unwrap(), b"a\nb\n");
-        let mut pipe = Pipe(Paper(Arc::default(), Some(5)));
-        let (whole, _) = write(&mut pipe, b"a\nb\ncc\n", &mut torn).unwrap_err();
-        assert_eq!((whole, torn), (2, true));
-        pipe.0.1 = None;
-        write(&mut pipe, b"d\n", &mut torn).unwrap();
-        assert_eq!(*pipe.0.0.lock().unwrap(), b"a\nb\nc\nd\n");
-    }
-
-    #[test]
-    fn batches_arrive_whole_and_in_order_and_their_memory_comes_back() {
-        let (mut pens, writer, desk) = access_log(1).unwrap();
-        let page = Paper::default();
-        let thread = std::thread::spawn({
-            let page = page.clone();
-            move || writer.run(|| Ok(page.clone()))
-        });
-        let mut expect = Vec::new();
-        let mut made = 0;
-        for n in 0..2_000u32 {
-            let mut lines = pens[0].blank();
-            made += u32::from(lines.bytes.capacity() == 0);
-            lines.bytes.extend_from_slice(format!("{n}\n").as_bytes());
-            lines.count = 1;
-            expect.extend_from_slice(&lines.bytes);
-            while let Err(full) = pens[0].pass_on(lines) {
-                lines = full;
-                std::thread::yield_now();
-            }
-            if n % 100 == 0 {
-                std::thread::sleep(std::time::Duration::from_millis(1)); // the writer sleeps
-            }
-        }
-        desk.close();
-        thread.join().unwrap();
-        assert_eq!(*page.0.lock().unwrap(), expect);
-        assert!(made <= 2 * BATCHES as u32 + 2, "{made} batches were made anew");
-    }
-
-    #[test]
-    fn a_batch_that_finds_no_room_comes_back() {
-        let (mut pens, writer, desk) = access_log(1).unwrap();
-        for _ in 0..BATCHES {
-            pens[0].pass_on(Box::default()).unwrap();
-        }
-        assert!(pens[0].pass_on(Box::default()).is_err());
-        desk.close();
-        writer.run(|| Ok(Paper::default()));
-        assert!(pens[0].pass_on(Box::default()).is_ok(), "there is room again");
-    }
-
-    #[test]
-    fn lines_that_cannot_be_written_are_counted() {
-        let (mut pens, writer, desk) = access_log(1).unwrap();
-        let lines = Lines { bytes: b"a\nb\n".to_vec(), count: 2 };
-        pens[0].pass_on(Box::new(lines)).unwrap();
-        desk.close();
-        writer.run(|| Err::<Paper, _>(io::ErrorKind::PermissionDenied.into()));
-        assert_eq!(pens[0].failed(), 2);
-    }
-}
+mod tests;

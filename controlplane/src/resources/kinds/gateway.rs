@@ -43,7 +43,9 @@ pub(super) static KIND: Kind = Kind {
     name: "Gateway",
     api: GATEWAY_API,
     about: "Where requests come in. Without any there is one named default on the HTTP port \
-            (--http), which takes all routes that name no parent.",
+            (--http), which takes all routes that name no parent. Once there is one, those need \
+            a Gateway named default, and the HTTP port has no routes (404) unless a listener has \
+            its number: the two are one socket then, with that listener's routes alone.",
     fields: &[must(
         "spec",
         Shape::Object(&[

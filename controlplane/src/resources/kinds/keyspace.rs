@@ -5,7 +5,9 @@ use crate::resources::schema::{Kind, Shape, may, must, only, or};
 pub(super) static KIND: Kind = Kind {
     name: "Keyspace",
     api: "corelane.dev/v1",
-    about: "What the cache may hold. There is one, named default.",
+    about: "What the cache may hold. There is one, named default. --maxmemory wins over it. SIGHUP \
+            applies the fields that have changed since documents were last applied; what CONFIG \
+            SET has changed stays until then.",
     fields: &[must(
         "spec",
         Shape::Object(&[

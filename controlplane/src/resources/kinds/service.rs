@@ -111,7 +111,9 @@ static SLICE_PORT: Shape = Shape::Object(&[
 pub(super) static SLICE: Kind = Kind {
     name: "EndpointSlice",
     api: "discovery.k8s.io/v1",
-    about: "Some of the endpoints of the Service that its label kubernetes.io/service-name names.",
+    about: "Some of the endpoints of the Service that its label kubernetes.io/service-name names. \
+            An HTTP listener of the node itself is refused as one, when the node starts and at \
+            SIGHUP.",
     fields: &[
         must(
             "addressType",
