@@ -96,7 +96,19 @@ impl Place {
     }
 
     fn is_named(&self, name: &[u8]) -> bool {
-        usize::from(self.len) == name.len() && self.name() == name
+        usize::from(self.len) == name.len() && are_same(self.name(), name)
+    }
+}
+
+/// Whether two names of one length are the same. Looks at no byte beyond them: memcmp loads 32 at
+/// a time, so that it waits for the second line of a place although it counts nothing of it. That
+/// was a quarter of what CL.THROTTLE takes with 100,000 buckets.
+#[inline]
+fn are_same(a: &[u8], b: &[u8]) -> bool {
+    let (a_words, b_words) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
+    match (a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        (Some(a_end), Some(b_end)) => a_end == b_end && a_words.iter().eq(b_words),
+        _ => a.iter().eq(b),
     }
 }
 

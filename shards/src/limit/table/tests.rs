@@ -107,3 +107,17 @@ fn names_that_hash_alike_are_told_apart() {
         assert_eq!(table.find(name(n)).is_some(), n % 3 != 0, "{n}");
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn names_are_the_same_when_their_bytes_are(
+        name in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..80),
+        at in 0..80usize, byte in proptest::prelude::any::<u8>(),
+    ) {
+        let mut other = name.clone();
+        if let Some(changed) = other.get_mut(at) {
+            *changed = byte;
+        }
+        proptest::prop_assert_eq!(are_same(&name, &other), name == other);
+    }
+}
