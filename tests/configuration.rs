@@ -146,7 +146,64 @@ fn flags_are_documents() {
         "valid: 1 file, 7 documents: 2 rules, 2 backends with 3 endpoints, 0 limits\n"
     );
     fs::remove_dir_all(folder).expect("remove");
-    assert_eq!(good(&["serve", "--print"]), "", "nothing stands for nothing");
+}
+
+/// A flag that is not listened to would be worse than an error: one of them is the password's.
+#[test]
+fn flags_before_a_subcommand_are_a_usage_error() {
+    for flags in [
+        &["--requirepass-file", "/nonexistent/pw", "--proxy", "http://127.0.0.1:9101"][..],
+        &["--resp", "127.0.0.1:0"],
+        &["--config", "/nonexistent", "--http", "127.0.0.1:0"],
+        &["--driver", "epoll"],
+        &["--print", "--proxy", "http://127.0.0.1:9101"],
+    ] {
+        for subcommand in [
+            &["serve", "--config=/nonexistent"][..],
+            &["validate", "-f", "/nonexistent"],
+            &["explain", "Service"],
+            &["schema"],
+        ] {
+            let complaint = bad(&[flags, subcommand].concat(), 2);
+            let told = format!("'{}' cannot be used with", subcommand[0]);
+            for part in [&*told, flags[0], "<COMMAND>"] {
+                assert!(complaint.contains(part), "{part}: {complaint}");
+            }
+        }
+    }
+}
+
+#[test]
+fn help_says_what_it_is_and_what_goes_together() {
+    let help = good(&["--help"]);
+    let first = help.split("\n\n").next().expect("words");
+    for part in ["HTTP/1.1 reverse proxy", "cache", "rate limit"] {
+        assert!(first.contains(part), "{part}: {first}");
+    }
+    assert!(!help.contains("[OPTIONS] [COMMAND]"), "not both: {help}");
+}
+
+#[test]
+fn print_without_anything_to_print_is_a_usage_error() {
+    for args in [&["serve", "--print"][..], &["--print"], &["--print", "--config", "/nonexistent"]]
+    {
+        let complaint = bad(args, 2);
+        assert!(complaint.contains("the documents that --proxy stands for"), "{complaint}");
+    }
+}
+
+#[test]
+fn addresses_are_told_by_example() {
+    for (flag, given, expected) in [
+        ("--resp", "localhost:6379", "as in 127.0.0.1:6379"),
+        ("--resp", "6379", "as in 127.0.0.1:6379"),
+        ("--http", "80", "as in 127.0.0.1:8080, or off"),
+        ("--cluster", "on", "as in 127.0.0.1:7000, or off"),
+        ("--admin", "9901", "as in 127.0.0.1:9901, or off"),
+    ] {
+        let complaint = bad(&["serve", flag, given], 2);
+        assert!(complaint.contains(expected) && complaint.contains(given), "{complaint}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use support::node::{binary, fresh_dir, public_copy};
@@ -115,6 +115,62 @@ fn no_cluster_on_request(driver: &str) {
     assert!(!node.output().contains("cluster"), "{}", node.output());
     assert!(node.cluster.is_empty());
     assert_eq!(node.info("cluster_enabled"), "0");
+}
+
+/// A node of flags of one's own; it ends with this.
+struct Bare(Child, PathBuf);
+
+impl Bare {
+    /// Starts it and waits until it is ready; returns what it has said.
+    fn start(command: &mut Command) -> (Self, String) {
+        let dir = fresh_dir();
+        let file = dir.join("output");
+        let output = fs::File::create(&file).expect("create");
+        let child = command.stdin(Stdio::null()).stdout(output).spawn().expect("start it");
+        let bare = Self(child, dir);
+        let mut said = String::new();
+        eventually("the node is ready", Duration::from_secs(15), || {
+            said = fs::read_to_string(&file).expect("what it says");
+            said.lines().any(|line| line == "ready")
+        });
+        (bare, said)
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+        let _ = fs::remove_dir_all(&self.1);
+    }
+}
+
+fn no_http_and_no_admin_on_request(driver: &str) {
+    let args = ["--http", "off", "--admin", "off", "--cluster", "off", "--shards", "1"];
+    let (node, said) = Bare::start(&mut serve(driver, &args));
+    let listening = said.lines().filter(|line| line.contains("listening on"));
+    assert_eq!(listening.count(), 1, "RESP alone:\n{said}");
+    assert!(!said.contains("http") && !said.contains("admin"), "{said}");
+    drop(node);
+
+    // Gateways have their ports all the same, and routes without one have nowhere to be.
+    let dir = fresh_dir();
+    let (gateway, file) = (dir.join("gateway.yaml"), |path: &PathBuf| path.display().to_string());
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
+    let text = format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: web}}\nspec:\n  \
+         gatewayClassName: corelane\n  listeners: [{{name: a, port: {}, protocol: HTTP}}]\n",
+        free.port()
+    );
+    fs::write(&gateway, text).expect("write");
+    let config = file(&gateway);
+    let (_node, said) = Bare::start(serve(driver, &args).args(["--config", &config]));
+    assert!(said.contains(&format!("http listening on http://{free}\n")), "{said}");
+    assert_eq!(said.matches("http listening").count(), 1, "{said}");
+    let proxy = ["--http", "off", "--proxy", "http://127.0.0.1:9"];
+    let line = refused(&mut serve(driver, &proxy));
+    assert!(line.contains("--http off: there are routes") && line.contains("Gateway"), "{line}");
+    fs::remove_dir_all(dir).expect("clean up");
 }
 
 /// Ports that were asked for by name and cannot be had: no node.
@@ -287,6 +343,7 @@ on_each_driver!(
     a_port_that_is_taken,
     the_clusters_default_ports,
     no_cluster_on_request,
+    no_http_and_no_admin_on_request,
     cluster_ports_by_name,
     an_address_of_another_machine,
     open_to_the_world_without_a_password,
