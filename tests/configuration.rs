@@ -6,6 +6,8 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -86,6 +88,36 @@ fn what_cannot_be_read_is_told_with_the_rest() {
         "/a.yaml: not UTF-8 from byte 3 on",
         "/nowhere/x.yaml: no such file or directory",
         "ports.yaml:14:21: ",
+    ] {
+        assert!(complaint.contains(part), "{part}: {complaint}");
+    }
+    fs::remove_dir_all(folder).expect("remove");
+}
+
+/// A link that leads nowhere would take its documents from a node without a word.
+#[test]
+fn what_is_named_as_a_manifest_and_is_no_file_is_told() {
+    let folder = fresh_dir();
+    let path = |name: &str| folder.join(name);
+    let service =
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 80}]}\n";
+    fs::write(path("a.yaml"), service).expect("write");
+    fs::create_dir(path("folder.yaml")).expect("a folder");
+    let named = folder.display().to_string();
+    good(&["validate", "-f", &named]);
+    symlink("/nonexist", path("l.yaml")).expect("a link");
+    symlink("r.yaml", path("r.yaml")).expect("a link");
+    symlink("a.yaml", path("ignored.txt")).expect("a link");
+    let mkfifo = tools::run(Command::new("mkfifo").arg(path("p.json")), Duration::from_secs(10));
+    assert!(mkfifo.status.success());
+    let _socket = UnixListener::bind(path("s.yml")).expect("a socket");
+    let complaint = bad(&["validate", "-f", &named], 1);
+    for part in [
+        "4 errors in the configuration",
+        "/l.yaml: a link to /nonexist: no such file or directory",
+        "/r.yaml: a link to r.yaml: too many levels of symbolic links",
+        "/p.json: expected a file, not a pipe",
+        "/s.yml: expected a file, not a pipe",
     ] {
         assert!(complaint.contains(part), "{part}: {complaint}");
     }

@@ -19,7 +19,8 @@ says what is below, and `corelane schema` prints a JSON Schema for editors.
 - `metadata` and `status` are accepted as they are. Every other field that is not below is an error. So is a field
   of Gateway API or Kubernetes that this version lacks; those are listed as *not yet*.
 - Of a directory the files named `*.yaml`, `*.yml` and `*.json` are read, in the order of their names, without
-  directories in it. *First in the files* means that order.
+  hidden files and directories in it. *First in the files* means that order. A link that leads nowhere, a pipe or a
+  socket with such a name is an error.
 - Query parameters are compared decoded (`+` is a space).
 - Paths of routes and of requests are compared in one normal form (RFC 3986 section 6.2.2), which servers get, too:
   escaped letters, digits and `-._~` are decoded, other escapes are written in capitals (`/caf%c3%a9` is `/caf%C3%A9`,
