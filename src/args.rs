@@ -95,7 +95,8 @@ pub(crate) struct ServeOptions {
     /// How to talk to the kernel.
     #[arg(long, value_enum, default_value_t = DriverChoice::Auto)]
     pub(crate) driver: DriverChoice,
-    /// Shards, one thread each; by default one on each core that this process may use.
+    /// Shards, one thread each; by default one on each core that this process may use, at most
+    /// eight for each.
     #[arg(long, value_name = "N")]
     pub(crate) shards: Option<u16>,
     /// Cores for the shards, as in 0,2-3; by default all that are allowed.

@@ -317,6 +317,16 @@ fn flags_that_make_no_sense(driver: &str) {
     assert!(String::from_utf8_lossy(&output.stderr).contains("epoll"), "it names the drivers");
 }
 
+/// Any two shards hold memory for each other: a thousand of them would take all of it.
+fn more_shards_than_cores_have_room_for(driver: &str) {
+    let status = fs::read_to_string("/sys/devices/system/cpu/possible").expect("cores");
+    let most = status.trim().rsplit(['-', ',']).next().and_then(|last| last.parse::<u32>().ok());
+    if most.is_some_and(|last| last < 124) {
+        let line = refused(&mut serve(driver, &["--shards", "1000"]));
+        assert!(line.contains("--shards 1000: expected 1 to ") && line.contains("core"), "{line}");
+    }
+}
+
 /// A crash leaves nothing behind that keeps the next node from the same port.
 fn the_same_port_again_after_a_kill(driver: &str) {
     let node = Node::start(driver);
@@ -353,5 +363,6 @@ on_each_driver!(
     far_too_few_open_files,
     few_open_files,
     flags_that_make_no_sense,
+    more_shards_than_cores_have_room_for,
     the_same_port_again_after_a_kill,
 );
