@@ -107,8 +107,8 @@ pub fn load_text(file: &str, text: &str, generation: u64) -> Result<Loaded, Vec<
 }
 
 fn finish(documents: Documents, files: usize, generation: u64) -> Result<Loaded, Vec<Diagnostic>> {
-    let Documents { model, mut faults, known, files: order, count } = documents;
-    match compile(&model, &known, generation) {
+    let Documents { model, partial, mut faults, known, files: order, count } = documents;
+    match compile(&model, &partial, &known, generation) {
         Ok(snapshot) if faults.is_empty() => {
             let summary = Summary {
                 files,

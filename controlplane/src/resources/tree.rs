@@ -1,7 +1,7 @@
 //! A document as a tree in which everything has its place.
 
 /// Line and column, from 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Mark {
     pub(crate) line: u32,
     pub(crate) column: u32,
