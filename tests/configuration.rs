@@ -136,6 +136,10 @@ fn explain_says_what_a_field_is() {
     }
     let complaint = bad(&["explain", "HTTPRoute.spec.rulse"], 1);
     assert_eq!(complaint, "corelane: HTTPRoute.spec has no field 'rulse'; did you mean rules?\n");
+    // Of the fields of Gateway API those that are supported: not useDefaultGateways.
+    let complaint = bad(&["explain", "HTTPRoute.spec.filters"], 1);
+    let there = "there is parentRefs, hostnames, rules";
+    assert_eq!(complaint, format!("corelane: HTTPRoute.spec has no field 'filters'; {there}\n"));
     let complaint = bad(&["explain", "HTTPRout"], 1);
     assert_eq!(complaint, "corelane: there is no kind 'HTTPRout'; did you mean HTTPRoute?\n");
 }
