@@ -6,11 +6,11 @@ use shards::command::{Flags, Span};
 use shards::settings::Settings;
 use shards::store::{BlobSource, Hasher, Hint, KeyHash, Store};
 
-use super::QUERY_LIMIT;
 use super::batch::{Batch, Fault, Queued, Source};
 use super::conn::{Conn, Gate, Reason};
 use super::input::Large;
 use super::pool::Pool;
+use super::receive::QUERY_LIMIT;
 use crate::resp::{Limits, Step};
 
 /// Arguments from this length on are collected in the memory that will hold the value.
