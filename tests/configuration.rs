@@ -94,6 +94,23 @@ fn what_cannot_be_read_is_told_with_the_rest() {
     fs::remove_dir_all(folder).expect("remove");
 }
 
+/// Whoever copies the page has a configuration.
+#[test]
+fn the_examples_of_the_documentation_are_one_configuration() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CONFIGURATION.md");
+    let page = fs::read_to_string(page).expect("the page");
+    let blocks = page.split("```yaml\n").skip(1);
+    let blocks: Vec<_> = blocks.map(|rest| rest.split("```").next().expect("its end")).collect();
+    assert!(blocks.len() >= 6, "one for each kind");
+    let folder = fresh_dir();
+    let file = folder.join("all.yaml");
+    fs::write(&file, blocks.join("---\n")).expect("write");
+    let said = good(&["validate", "-f", &file.display().to_string()]);
+    let expected = format!("valid: 1 file, {} documents: 1 rule, 1 backend with 2", blocks.len());
+    assert!(said.starts_with(&expected), "{said}");
+    fs::remove_dir_all(folder).expect("remove");
+}
+
 /// A link that leads nowhere would take its documents from a node without a word.
 #[test]
 fn what_is_named_as_a_manifest_and_is_no_file_is_told() {
