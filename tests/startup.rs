@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use support::node::{binary, fresh_dir, public_copy};
 use support::refusal::{refused, serve};
 use support::{Client, Node, Options, eventually, tools};
@@ -264,6 +265,22 @@ fn paths_that_lead_nowhere(driver: &str) {
     fs::remove_dir_all(dir).expect("clean up");
 }
 
+/// SIGHUP opens the access log anew: where that fails, the log says which file it was.
+fn an_access_log_that_cannot_be_opened_anew(driver: &str) {
+    let dir = fresh_dir();
+    let (folder, file) = (dir.join("folder"), dir.join("folder/log").display().to_string());
+    fs::create_dir(&folder).expect("a folder");
+    let node = Node::start_with(Options::driver(driver).arg("--access-log").arg(&file));
+    fs::remove_dir_all(&folder).expect("take it away");
+    node.signal(Signal::HUP);
+    eventually("it says which file", Duration::from_secs(5), || {
+        let output = node.output();
+        let mut lines = output.lines().filter(|line| line.contains("cannot be opened"));
+        lines.any(|line| line.contains(&file) && line.contains("No such file"))
+    });
+    fs::remove_dir_all(dir).expect("clean up");
+}
+
 /// So few open files that the node cannot even listen.
 fn far_too_few_open_files(driver: &str) {
     let mut shell = Command::new("bash");
@@ -360,6 +377,7 @@ on_each_driver!(
     no_permission,
     files_that_are_not_there,
     paths_that_lead_nowhere,
+    an_access_log_that_cannot_be_opened_anew,
     far_too_few_open_files,
     few_open_files,
     flags_that_make_no_sense,
