@@ -103,6 +103,42 @@ impl Reply {
         }
     }
 
+    /// An array of integers, written at once: at most five, which is what commands have.
+    pub fn integers<const N: usize>(&mut self, values: [i64; N]) {
+        const { assert!(N <= 5, "they fit the text") };
+        let mut text = [0; 4 + 5 * 23];
+        text[..4].copy_from_slice(&[b'*', b'0' + N as u8, b'\r', b'\n']);
+        let mut end = 4;
+        for n in values {
+            let rest = &mut text[end..];
+            end += match n {
+                0..10 => {
+                    rest[..4].copy_from_slice(&[b':', b'0' + n as u8, b'\r', b'\n']);
+                    4
+                }
+                10..100 => {
+                    let (tens, ones) = (b'0' + (n / 10) as u8, b'0' + (n % 10) as u8);
+                    rest[..5].copy_from_slice(&[b':', tens, ones, b'\r', b'\n']);
+                    5
+                }
+                -9..0 => {
+                    rest[..5].copy_from_slice(&[b':', b'-', b'0' + -n as u8, b'\r', b'\n']);
+                    5
+                }
+                _ => {
+                    let mut digits = [0; 20];
+                    let digits = crate::number::decimal(n, &mut digits);
+                    let end = 1 + digits.len();
+                    rest[0] = b':';
+                    rest[1..end].copy_from_slice(digits);
+                    rest[end..end + 2].copy_from_slice(b"\r\n");
+                    end + 2
+                }
+            };
+        }
+        self.bytes.extend_from_slice(&text[..end]);
+    }
+
     /// `+OK`.
     pub fn ok(&mut self) {
         self.bytes.extend_from_slice(b"+OK\r\n");
@@ -253,5 +289,17 @@ mod tests {
         check(|r| r.set(12), "*12\r\n", "~12\r\n");
         check(|r| r.verbatim(b"hi"), "$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n");
         check(|r| r.text(42), "$2\r\n42\r\n", "$2\r\n42\r\n");
+    }
+
+    #[test]
+    fn integers_at_once_are_what_they_are_one_by_one() {
+        let all = [i64::MIN, -10, -9, -1, 0, 9, 10, 99, 100, 12_345, i64::MAX];
+        for five in all.windows(5) {
+            let (mut at_once, mut one_by_one) = (Reply::default(), Reply::default());
+            at_once.integers(<[i64; 5]>::try_from(five).unwrap());
+            one_by_one.array(5);
+            five.iter().for_each(|n| one_by_one.integer(*n));
+            assert_eq!(at_once.bytes, one_by_one.bytes);
+        }
     }
 }

@@ -347,10 +347,12 @@ fn whole<'a>(target: &Target, bytes: &'a [u8]) -> &'a [u8] {
 
 /// RFC 9110 section 9.2.2.
 fn is_idempotent(method: Method) -> bool {
-    matches!(
+    let post = cfg!(corelane_mutant = "repeats_post") && method == Method::Post;
+    let listed = matches!(
         method,
         Method::Get | Method::Head | Method::Put | Method::Delete | Method::Options | Method::Trace
-    )
+    );
+    listed || post
 }
 
 /// Whether an offer to speak another protocol is passed on: all but h2c, which would carry

@@ -166,7 +166,7 @@ impl Proxy {
         }
         client.stage = Stage::Head;
         self.rest(client);
-        if !client.input.is_empty() {
+        if !client.input.is_empty() && !cfg!(corelane_mutant = "pipeline_forgotten") {
             self.look_later(client);
         }
     }
@@ -225,6 +225,7 @@ impl Proxy {
         self.buffers.put(&mut upstream.kept);
         self.buffers.put(&mut upstream.input);
         let quiet = upstream.out.pending() == 0;
+        let clean = clean || cfg!(corelane_mutant = "keeps_spoiled");
         let lives = clean && quiet && upstream.keep_alive && !upstream.deaf;
         let keep = lives && served && !self.draining;
         if !keep || !self.pool.put(upstream.target.slot, upstream.key) {

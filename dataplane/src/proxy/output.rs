@@ -135,8 +135,10 @@ impl Proxy {
             && upstream.paused
             && (!upstream.pieces || pending == 0)
         {
-            upstream.paused = false;
-            hands.driver.resume(upstream.key);
+            upstream.paused = cfg!(corelane_mutant = "server_stays_paused");
+            if !upstream.paused {
+                hands.driver.resume(upstream.key);
+            }
             // The time that the client took is not the server's.
             exchange.progress = now;
             if let Some(since) = upstream.held_since.take() {

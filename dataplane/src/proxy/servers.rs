@@ -329,7 +329,9 @@ impl Proxy {
         let (closed, deaf) = (why == Cause::UpstreamClosed && !upstream.broken, upstream.deaf);
         match (&upstream.response, upstream.state) {
             (_, Use::Tunnel) => return self.tunnel_down_ended(hands, upstream, client, closed),
-            (Some(body), _) if closed && body.may_end() => {
+            (Some(body), _)
+                if closed && (body.may_end() || cfg!(corelane_mutant = "cut_is_whole")) =>
+            {
                 self.end_of_content(&mut client);
                 upstream.keep_alive = false;
                 self.answered(hands, upstream, &mut client, true);

@@ -60,19 +60,15 @@ pub(super) fn throttle(c: &mut Context<'_>) -> Done {
     };
     let (limit, remaining) = (decision.limit(), decision.remaining());
     let reset_after = seconds(decision.reset_after());
-    c.reply.array(5);
-    for n in [limited, limit.0.into(), remaining.0.into(), retry_after, reset_after] {
-        c.reply.integer(n);
-    }
+    let numbers = [limited, limit.0.into(), remaining.0.into(), retry_after, reset_after];
+    c.reply.integers(numbers);
     Ok(())
 }
 
 /// A number that is not negative, in redis-cell's words where it is none.
 fn number(c: &Context<'_>, number: usize) -> Result<u64, CommandError> {
     let bytes = c.args.at(number);
-    // Others than canonical spellings are numbers there, too: +1, 01.
-    let parsed =
-        crate::number::integer(bytes).or_else(|| std::str::from_utf8(bytes).ok()?.parse().ok());
+    let parsed = digits(bytes).or_else(|| std::str::from_utf8(bytes).ok()?.parse().ok());
     let Some(n) = parsed else {
         /// Bytes of the argument that the message repeats.
         const SHOWN: usize = 128;
@@ -82,6 +78,18 @@ fn number(c: &Context<'_>, number: usize) -> Result<u64, CommandError> {
     };
     let negative = CommandError::Text("ERR the numbers of a rate limit must not be negative");
     u64::try_from(n).map_err(|_| negative)
+}
+
+/// What has digits only, and not too many: nearly all numbers.
+#[inline]
+fn digits(bytes: &[u8]) -> Option<i64> {
+    if bytes.is_empty() || bytes.len() > 18 {
+        return None;
+    }
+    bytes.iter().try_fold(0, |value, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit < 10).then(|| value * 10 + i64::from(digit))
+    })
 }
 
 /// The rate that the arguments ask for.
