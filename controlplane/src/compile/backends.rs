@@ -16,9 +16,15 @@ pub(super) struct Backends<'m> {
 }
 
 impl<'m> Backends<'m> {
-    pub(super) fn of(model: &'m Model, known: &Known, faults: &mut Vec<Diagnostic>) -> Self {
+    pub(super) fn of(
+        model: &'m Model,
+        partial: &'m Model,
+        known: &Known,
+        faults: &mut Vec<Diagnostic>,
+    ) -> Self {
         let mut all = Self { drafts: Vec::new(), services: HashMap::new() };
-        for service in &model.services {
+        let services = model.services.iter().chain(&partial.services);
+        for service in services.filter(|service| service.is_target) {
             all.services.insert(&service.id, (service, all.drafts.len()));
             all.drafts.extend(service.ports.iter().map(|port| Backend {
                 name: format!("{}:{}", service.id, port.port),
@@ -26,19 +32,14 @@ impl<'m> Backends<'m> {
                 endpoints: Vec::new(),
             }));
         }
-        for slice in &model.slices {
+        for slice in model.slices.iter().chain(&partial.slices) {
             all.fill(slice, known, faults);
         }
         all
     }
 
     /// Gives the endpoints of a slice to the ports of its Service.
-    pub(super) fn fill(
-        &mut self,
-        slice: &EndpointSlice,
-        known: &Known,
-        faults: &mut Vec<Diagnostic>,
-    ) {
+    fn fill(&mut self, slice: &EndpointSlice, known: &Known, faults: &mut Vec<Diagnostic>) {
         let label = &slice.service;
         let id = Id { namespace: slice.id.namespace.clone(), name: label.value.clone() };
         let Some(&(service, first)) = self.services.get(&id) else {

@@ -23,8 +23,8 @@ impl Limits {
         faults: &mut Vec<Diagnostic>,
     ) -> Self {
         let mut all = Self { drafts: Vec::new(), targets: HashMap::new() };
-        let routes: HashMap<&Id, &HttpRoute> =
-            model.routes.iter().map(|route| (&route.id, route)).collect();
+        let routes = model.routes.iter().chain(&partial.routes).filter(|route| route.is_target);
+        let routes: HashMap<&Id, &HttpRoute> = routes.map(|route| (&route.id, route)).collect();
         check_names(model.policies.iter().chain(&partial.policies), faults);
         for policy in &model.policies {
             let first = all.drafts.len();

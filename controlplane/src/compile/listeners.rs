@@ -31,9 +31,15 @@ struct Facts {
 }
 
 impl Listeners {
-    pub(super) fn of(model: &Model, known: &Known, faults: &mut Vec<Diagnostic>) -> Self {
+    pub(super) fn of(
+        model: &Model,
+        partial: &Model,
+        known: &Known,
+        faults: &mut Vec<Diagnostic>,
+    ) -> Self {
+        let targets = model.gateways.iter().chain(&partial.gateways).filter(|it| it.is_target);
         let implicit = known.all("Gateway").is_empty();
-        let gateways = model.gateways.iter().map(|gateway| gateway.id.clone()).collect();
+        let gateways = targets.clone().map(|gateway| gateway.id.clone()).collect();
         let (drafts, facts, places) = (Vec::new(), Vec::new(), HashMap::new());
         let mut all = Self { drafts, facts, implicit, gateways, places };
         if implicit {
@@ -48,7 +54,7 @@ impl Listeners {
             });
         }
         let mut taken: HashMap<(u16, Option<&str>), &Spot> = HashMap::new();
-        for gateway in &model.gateways {
+        for gateway in targets {
             for (n, listener) in gateway.listeners.iter().enumerate() {
                 let place = (listener.port.value, listener.hostname.as_deref());
                 if let Some(first) = taken.insert(place, &listener.port.spot) {

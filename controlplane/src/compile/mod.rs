@@ -16,8 +16,8 @@ use shards::config::{MAX_CANDIDATES, Snapshot};
 use crate::resources::model::Model;
 use crate::resources::{Diagnostic, Known, Spot};
 
-/// Resolves and compiles; of `partial` documents, which have errors of their own, it checks what
-/// they refer to.
+/// Resolves and compiles; of `partial` documents, which have errors of their own, it checks
+/// references from them, and to those that are targets.
 ///
 /// # Errors
 /// All that is wrong between documents.
@@ -28,11 +28,8 @@ pub(crate) fn compile(
     generation: u64,
 ) -> Result<Snapshot, Vec<Diagnostic>> {
     let mut faults = Vec::new();
-    let listeners = listeners::Listeners::of(model, known, &mut faults);
-    let mut backends = backends::Backends::of(model, known, &mut faults);
-    for slice in &partial.slices {
-        backends.fill(slice, known, &mut faults);
-    }
+    let listeners = listeners::Listeners::of(model, partial, known, &mut faults);
+    let backends = backends::Backends::of(model, partial, known, &mut faults);
     let limits = limits::Limits::of(model, partial, known, &mut faults);
     let context = routes::Context { known, listeners: &listeners, backends: &backends };
     let mut draft = Draft { generation, ..Draft::default() };

@@ -33,7 +33,7 @@ const LATER: [&str; 13] = [
 pub(crate) struct Documents {
     /// Documents without an error of their own.
     pub(crate) model: Model,
-    /// The others, as far as they could be read: for what they refer to.
+    /// The others, as far as they could be read: for references from and to them.
     pub(crate) partial: Model,
     /// All that is wrong.
     pub(crate) faults: Vec<Diagnostic>,
@@ -102,7 +102,7 @@ impl Documents {
     fn document(&mut self, file: &Arc<str>, document: &Node) {
         let Some(kind) = self.kind(file, document) else { return };
         let faults = check::check(document, kind);
-        let mut right = faults.is_empty();
+        let (mut right, mut is_first) = (faults.is_empty(), true);
         let wrong: HashSet<Mark> = faults.iter().map(|fault| fault.at).collect();
         for fault in faults {
             self.fault(file, fault.at, fault.text);
@@ -113,7 +113,7 @@ impl Documents {
         if let Some(first) = self.known.0.get(&(kind.name, id.clone())) {
             let text = format!("{} {id} is there twice; the first is at {first}", kind.name);
             self.fault(file, at, text);
-            right = false;
+            (right, is_first) = (false, false);
         } else {
             self.known.0.insert((kind.name, id.clone()), place.clone());
         }
@@ -121,11 +121,14 @@ impl Documents {
         // Read in any case, since that finds further faults.
         let mut reader = Reader { file, faults: &mut self.faults, wrong: &wrong };
         let read = model::read(kind.name, id, place, document, &mut reader);
-        right &= reader.faults.len() == before;
+        let as_before = reader.faults.len() == before;
         match read {
-            Some(read) if right => self.model.add(read),
+            Some(read) if right && as_before => self.model.add(read, true),
             // Names of another namespace than is meant are no references.
-            Some(read) if namespace_is_told(document, &wrong) => self.partial.add(read),
+            Some(read) if namespace_is_told(document, &wrong) => {
+                let parts = model::are_parts_sound(kind.name, document, &wrong);
+                self.partial.add(read, is_first && as_before && parts);
+            }
             _ => {}
         }
     }

@@ -71,6 +71,13 @@ impl Node {
         }
     }
 
+    /// Whether this holds for the place of the value, or of anything within it.
+    pub(crate) fn any(&self, holds: &mut impl FnMut(Mark) -> bool) -> bool {
+        holds(self.at)
+            || self.items().iter().any(|item| item.any(holds))
+            || self.entries().iter().any(|entry| holds(entry.at) || entry.value.any(holds))
+    }
+
     /// For errors: what this is instead of what was expected.
     pub(crate) fn described(&self) -> String {
         match &self.value {

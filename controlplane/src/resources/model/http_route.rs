@@ -23,6 +23,8 @@ pub struct HttpRoute {
     pub hostnames: Vec<Located<String>>,
     /// In order of precedence.
     pub rules: Vec<RouteRule>,
+    /// Whether references to its rules can be checked: it is right, or what is wrong is elsewhere.
+    pub is_target: bool,
 }
 
 /// A Gateway, or a part of it.
@@ -103,7 +105,7 @@ pub(super) fn read(
             backend_timeout: None,
         });
     }
-    Some(HttpRoute { id, spot, parents, is_default, hostnames, rules })
+    Some(HttpRoute { id, spot, parents, is_default, hostnames, rules, is_target: true })
 }
 
 fn parent(n: usize, node: &Node, reader: &Reader<'_>) -> Option<ParentRef> {

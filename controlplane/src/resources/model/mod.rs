@@ -66,11 +66,11 @@ pub(super) enum Document {
 }
 
 impl Model {
-    pub(super) fn add(&mut self, document: Document) {
+    pub(super) fn add(&mut self, document: Document, is_target: bool) {
         match document {
-            Document::Gateway(gateway) => self.gateways.push(gateway),
-            Document::Route(route) => self.routes.push(route),
-            Document::Service(service) => self.services.push(service),
+            Document::Gateway(gateway) => self.gateways.push(Gateway { is_target, ..gateway }),
+            Document::Route(route) => self.routes.push(HttpRoute { is_target, ..route }),
+            Document::Service(service) => self.services.push(Service { is_target, ..service }),
             Document::Slice(slice) => self.slices.push(slice),
             Document::Policy(policy) => self.policies.push(policy),
             Document::Keyspace(keyspace) => self.keyspace = Some(keyspace),
@@ -168,6 +168,20 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// Whether a document of that kind has no fault where others refer to a part of it.
+pub(super) fn are_parts_sound(kind: &str, document: &Node, wrong: &HashSet<Mark>) -> bool {
+    let field = match kind {
+        "Gateway" => "listeners",
+        "HTTPRoute" => "rules",
+        "Service" => "ports",
+        _ => return false,
+    };
+    let Some(spec) = document.get("spec") else { return false };
+    let is_sound = |node: &Node| !node.any(&mut |at| wrong.contains(&at));
+    // Only rules may be missing.
+    spec.get(field).map_or(kind == "HTTPRoute" && !is_misspelt(spec, field), is_sound)
 }
 
 /// Whether a map has a key that is meant to be this field, which it lacks.

@@ -29,6 +29,8 @@ pub struct Service {
     pub balance: Balance,
     /// What routes call it by.
     pub ports: Vec<ServicePort>,
+    /// Whether references to its ports can be checked: it is right, or what is wrong is elsewhere.
+    pub is_target: bool,
 }
 
 /// A port of a Service.
@@ -89,7 +91,7 @@ pub(super) fn read(id: Id, spot: Spot, document: &Node, reader: &mut Reader<'_>)
         })
     });
     let ports = ports.collect();
-    Service { id, spot, balance: balance(document, reader), ports }
+    Service { id, spot, balance: balance(document, reader), ports, is_target: true }
 }
 
 fn balance(document: &Node, reader: &mut Reader<'_>) -> Balance {
