@@ -200,9 +200,8 @@ impl Listeners {
             faults.push(Diagnostic::new(&port.spot, text));
             return;
         }
-        let allowed = on_port
-            .into_iter()
-            .filter(|(_, facts)| facts.all_namespaces || gateway.namespace == route.id.namespace);
+        let is_own = gateway.namespace == route.id.namespace;
+        let allowed = on_port.into_iter().filter(|(_, facts)| facts.all_namespaces || is_own);
         let allowed: Vec<_> = allowed.collect();
         if allowed.is_empty() {
             let text = format!(
