@@ -3,28 +3,36 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use controlplane::ProxyFlag;
 use shards::limit;
 use shards::settings::parse_bytes;
 
-use crate::cluster;
-
-/// A thread-per-core data plane. This version is a cache and a rate limiter that speak Redis' protocol.
+/// A thread-per-core data plane: an HTTP/1.1 reverse proxy with rate limits, and a cache and rate
+/// limiter that speak Redis' protocol.
 #[derive(Debug, Parser)]
-#[command(name = "corelane", version)]
-pub(crate) struct Cli {
+#[command(name = "corelane", version, args_conflicts_with_subcommands = true)]
+struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
     serve: ServeOptions,
 }
 
-impl Cli {
-    /// `corelane` alone is `corelane serve`.
-    pub(crate) fn command(self) -> Command {
-        self.command.unwrap_or(Command::Serve(self.serve))
+/// What the command line says; ends the process with a usage error when it cannot be understood.
+pub(crate) fn read() -> Command {
+    let cli = Cli::parse();
+    // `corelane` alone is `corelane serve`.
+    let command = cli.command.unwrap_or(Command::Serve(cli.serve));
+    if let Command::Serve(options) = &command
+        && options.print
+        && options.proxy.is_empty()
+    {
+        let text = "--print prints the documents that --proxy stands for: give it a --proxy";
+        Cli::command().error(ErrorKind::MissingRequiredArgument, text).exit();
     }
+    command
 }
 
 /// What to do.
@@ -56,16 +64,17 @@ pub(crate) enum Command {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServeOptions {
     /// Where Redis clients connect; port 0 takes a free one.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:6379")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:6379", value_parser = address_as_in("127.0.0.1:6379"))]
     pub(crate) resp: SocketAddr,
     /// Where clients of a cluster connect: the first shard's port, which the others' follow;
     /// `off` for none. By default 127.0.0.1:7000, or none where those ports are taken.
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) cluster: Option<cluster::Wish>,
+    #[arg(long, value_name = "ADDRESS", value_parser = listen_as_in("127.0.0.1:7000"))]
+    pub(crate) cluster: Option<Listen>,
     /// Where HTTP clients connect. By default 127.0.0.1:8080, or nowhere where that port is taken
-    /// and no route needs it. Gateways listen on the same host.
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) http: Option<SocketAddr>,
+    /// and no route needs it. Gateways listen on the same host; `off` for no port but theirs, on
+    /// 127.0.0.1.
+    #[arg(long, value_name = "ADDRESS", value_parser = listen_as_in("127.0.0.1:8080"))]
+    pub(crate) http: Option<Listen>,
     /// File, or named pipe that has a reader, that a JSON line is added to for each HTTP request;
     /// SIGHUP opens it anew.
     #[arg(long, value_name = "FILE")]
@@ -80,13 +89,14 @@ pub(crate) struct ServeOptions {
     /// Print the documents that --proxy stands for and end.
     #[arg(long)]
     pub(crate) print: bool,
-    /// Where health checks and metrics are.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
-    pub(crate) admin: SocketAddr,
+    /// Where health checks and metrics are, a loopback address; `off` for nowhere.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901", value_parser = listen_as_in("127.0.0.1:9901"))]
+    pub(crate) admin: Listen,
     /// How to talk to the kernel.
     #[arg(long, value_enum, default_value_t = DriverChoice::Auto)]
     pub(crate) driver: DriverChoice,
-    /// Shards, one thread each; by default one on each core that this process may use.
+    /// Shards, one thread each; by default one on each core that this process may use, at most
+    /// eight for each.
     #[arg(long, value_name = "N")]
     pub(crate) shards: Option<u16>,
     /// Cores for the shards, as in 0,2-3; by default all that are allowed.
@@ -118,6 +128,15 @@ pub(crate) enum DriverChoice {
     Epoll,
 }
 
+/// Where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listen {
+    /// Nowhere.
+    Off,
+    /// There; port 0 takes a free one.
+    At(SocketAddr),
+}
+
 /// Cores by number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CpuList(pub(crate) Vec<usize>);
@@ -137,6 +156,26 @@ pub(crate) fn parse_cpus(text: &str) -> Result<CpuList, String> {
     Ok(CpuList(cpus))
 }
 
+fn address_as_in(
+    example: &'static str,
+) -> impl Fn(&str) -> Result<SocketAddr, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        text.parse().map_err(|_| format!("expected an IP address and a port, as in {example}"))
+    }
+}
+
+fn listen_as_in(
+    example: &'static str,
+) -> impl Fn(&str) -> Result<Listen, String> + Clone + Send + Sync + 'static {
+    move |text| match text {
+        "off" => Ok(Listen::Off),
+        _ => text
+            .parse()
+            .map(Listen::At)
+            .map_err(|_| format!("expected an IP address and a port, as in {example}, or off")),
+    }
+}
+
 fn bytes(text: &str) -> Result<u64, String> {
     parse_bytes(text)
         .ok_or_else(|| format!("expected bytes, as in 100000, 512mb or 4gb, not '{text}'"))
@@ -145,11 +184,20 @@ fn bytes(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
-        <Cli as CommandFactory>::command().debug_assert();
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn where_to_listen() {
+        let listen = listen_as_in("127.0.0.1:7000");
+        assert_eq!(listen("off"), Ok(Listen::Off));
+        assert_eq!(listen("[::1]:7"), Ok(Listen::At("[::1]:7".parse().unwrap())));
+        for bad in ["on", "7000", "localhost:7000", "127.0.0.1", ""] {
+            assert!(listen(bad).is_err_and(|why| why.contains("127.0.0.1:7000, or off")), "{bad}");
+        }
     }
 
     #[test]

@@ -4,37 +4,16 @@
 
 use std::fmt::Write;
 use std::net::{SocketAddr, TcpListener};
-use std::str::FromStr;
 
 use shards::command::ClusterNode;
 
+use crate::args::Listen;
 use crate::doors::{Taken, address_of};
 use crate::serve::random_hex;
 
 /// Where the first shard's port is unless the user says otherwise; the others follow it.
 pub(crate) const DEFAULT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7000);
-
-/// `--cluster`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
-    /// No ports.
-    Off,
-    /// The first shard's address; port 0 takes free ones.
-    At(SocketAddr),
-}
-
-impl FromStr for Wish {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "off" {
-            return Ok(Self::Off);
-        }
-        let wrong = |_| format!("expected an address, as in 127.0.0.1:7000, or off, not '{text}'");
-        text.parse().map(Self::At).map_err(wrong)
-    }
-}
 
 /// What has become of the wish.
 pub(crate) struct Cluster {
@@ -53,10 +32,14 @@ impl Cluster {
     ///
     /// # Errors
     /// One line, when ports that were asked for cannot be had.
-    pub(crate) fn open(wish: Option<Wish>, shards: u16, taken: &mut Taken) -> Result<Self, String> {
+    pub(crate) fn open(
+        wish: Option<Listen>,
+        shards: u16,
+        taken: &mut Taken,
+    ) -> Result<Self, String> {
         let at = match wish {
-            Some(Wish::Off) => return Ok(Self::NONE),
-            Some(Wish::At(at)) => at,
+            Some(Listen::Off) => return Ok(Self::NONE),
+            Some(Listen::At(at)) => at,
             None => DEFAULT,
         };
         match (listen(at, shards, taken), wish) {
@@ -129,13 +112,6 @@ mod tests {
     }
 
     #[test]
-    fn wishes() {
-        assert_eq!("off".parse(), Ok(Wish::Off));
-        assert_eq!("127.0.0.1:7000".parse(), Ok(Wish::At(DEFAULT)));
-        assert!("on".parse::<Wish>().is_err());
-    }
-
-    #[test]
     fn all_or_none() {
         // A port that is taken, with one before it that nobody has.
         // Below those that the system gives to connections.
@@ -147,10 +123,10 @@ mod tests {
             Some((taken, below))
         });
         let (_taken, below) = pair.expect("two ports");
-        assert!(Cluster::open(Some(Wish::At(below)), 2, &mut Taken::default()).is_err());
+        assert!(Cluster::open(Some(Listen::At(below)), 2, &mut Taken::default()).is_err());
         drop(TcpListener::bind(below).expect("the first was given back"));
         let beyond = SocketAddr::new(DEFAULT.ip(), 65535);
-        let why = Cluster::open(Some(Wish::At(beyond)), 2, &mut Taken::default()).err().unwrap();
+        let why = Cluster::open(Some(Listen::At(beyond)), 2, &mut Taken::default()).err().unwrap();
         assert!(why.starts_with("--cluster: ") && why.contains("65535"), "{why}");
     }
 }

@@ -7,6 +7,10 @@ use shards::partition::MAX_SHARDS;
 
 use crate::args::{ServeOptions, parse_cpus};
 
+/// Shards for each core at the most. More wait for each other all the same, and cost memory: 5 MB
+/// each, and 33 KB for each other one, since any two have parcels for each other.
+const MOST_A_CORE: usize = 8;
+
 /// One core a shard: those of `--cpus`, or all that this process may use and has time for.
 ///
 /// # Errors
@@ -65,13 +69,13 @@ impl Machine {
         asked: Option<usize>,
         listed: Option<usize>,
     ) -> Result<(usize, Vec<Remark>), String> {
-        let most = usize::from(MAX_SHARDS);
         let Self { online, allowed, time_for } = self;
         let cores = listed.unwrap_or(allowed);
+        let most = usize::from(MAX_SHARDS).min(MOST_A_CORE * cores);
         let own_choice = if listed.is_some() { cores } else { cores.min(time_for) };
         let shards = asked.unwrap_or(own_choice.min(most));
         if shards == 0 || shards > most {
-            return Err(format!("--shards {shards}: expected 1 to {most}"));
+            return Err(too_many(shards, most, cores, listed.is_some()));
         }
         let mut remarks = Vec::new();
         if asked.is_none() && listed.is_none() && shards < online {
@@ -94,6 +98,18 @@ impl Machine {
         }
         Ok((shards, remarks))
     }
+}
+
+fn too_many(shards: usize, most: usize, cores: usize, are_listed: bool) -> String {
+    if most == usize::from(MAX_SHARDS) {
+        return format!("--shards {shards}: expected 1 to {most}");
+    }
+    let cores = if cores == 1 { "1 core".into() } else { format!("{cores} cores") };
+    let whose = if are_listed { "in --cpus" } else { "that this process may use" };
+    format!(
+        "--shards {shards}: expected 1 to {most}, {MOST_A_CORE} for each of the {cores} {whose}: any \
+         two shards hold memory for each other"
+    )
 }
 
 fn listed(wanted: &[usize], allowed: &[CoreId]) -> Result<Vec<CoreId>, String> {
@@ -133,6 +149,24 @@ mod tests {
             assert_eq!(remarks.is_empty(), said.is_empty(), "{remarks:?}");
             assert!(format!("{remarks:?}").contains(said), "{remarks:?}");
         }
-        assert!(machine(4, 4, 4).shards(Some(0), None).is_err());
+    }
+
+    #[test]
+    fn more_shards_than_there_is_room_for_are_refused() {
+        let refused = |cores, asked, listed| {
+            let machine = Machine { online: cores, allowed: cores, time_for: cores };
+            machine.shards(Some(asked), listed).expect_err("refused")
+        };
+        for (cores, asked, listed, said) in [
+            (4, 0, None, "expected 1 to 32, 8 for each of the 4 cores that this process may use"),
+            (4, 33, None, "expected 1 to 32, "),
+            (4, 9, Some(1), "expected 1 to 8, 8 for each of the 1 core in --cpus"),
+            (256, 1025, None, "--shards 1025: expected 1 to 1024"),
+        ] {
+            let text = refused(cores, asked, listed);
+            assert!(text.contains(said), "{text}");
+        }
+        let two = Machine { online: 2, allowed: 2, time_for: 1 };
+        assert_eq!(two.shards(Some(16), None).expect("as many as there may be").0, 16);
     }
 }

@@ -8,7 +8,7 @@ use dataplane::runtime::Choice;
 use shards::config::Snapshot;
 use shards::settings::Settings;
 
-use crate::args::ServeOptions;
+use crate::args::{Listen, ServeOptions};
 use crate::cluster::{self, Cluster};
 use crate::listeners::Bound;
 
@@ -18,7 +18,7 @@ pub(crate) struct Doors {
     /// One a shard, or none.
     pub(crate) cluster: Vec<TcpListener>,
     pub(crate) http: Bound,
-    pub(crate) admin: TcpListener,
+    pub(crate) admin: Option<TcpListener>,
 }
 
 /// Where they are, for who reads the first lines.
@@ -29,7 +29,7 @@ pub(crate) struct Addresses {
     pub(crate) no_cluster: Option<String>,
     pub(crate) http: Vec<SocketAddr>,
     pub(crate) no_http: Option<String>,
-    pub(crate) admin: SocketAddr,
+    pub(crate) admin: Option<SocketAddr>,
 }
 
 /// Binds all of them.
@@ -44,7 +44,12 @@ pub(crate) fn open(
     let mut taken = Taken::default();
     let resp = taken.listen("--resp", options.resp).map_err(|why| format!("--resp: {why}"))?;
     let http = Bound::open(options.http, config, &mut taken)?;
-    let admin = taken.listen("--admin", options.admin).map_err(|why| format!("--admin: {why}"))?;
+    let admin = match options.admin {
+        Listen::Off => None,
+        Listen::At(at) => {
+            Some(taken.listen("--admin", at).map_err(|why| format!("--admin: {why}"))?)
+        }
+    };
     // Last, so that the default ports of this are nobody's whom the user has named.
     let cluster = Cluster::open(options.cluster, shards, &mut taken)?;
     let addresses = Addresses {
@@ -53,7 +58,7 @@ pub(crate) fn open(
         no_cluster: cluster.missing,
         http: http.listeners.addresses().collect(),
         no_http: http.missing.clone(),
-        admin: address_of(&admin)?,
+        admin: admin.as_ref().map(address_of).transpose()?,
     };
     Ok((Doors { resp, cluster: cluster.listeners, http, admin }, addresses))
 }
@@ -98,8 +103,8 @@ pub(crate) fn refuse_open(options: &ServeOptions, settings: &Settings) -> Result
         ));
     }
     let cluster = match options.cluster {
-        Some(cluster::Wish::At(address)) => address,
-        Some(cluster::Wish::Off) | None => cluster::DEFAULT,
+        Some(Listen::At(address)) => address,
+        Some(Listen::Off) | None => cluster::DEFAULT,
     };
     if !cluster.ip().is_loopback() && settings.requirepass.is_empty() {
         return Err(format!(
@@ -107,10 +112,12 @@ pub(crate) fn refuse_open(options: &ServeOptions, settings: &Settings) -> Result
              --requirepass-file or listen on 127.0.0.1"
         ));
     }
-    if !options.admin.ip().is_loopback() {
+    if let Listen::At(admin) = options.admin
+        && !admin.ip().is_loopback()
+    {
         return Err(format!(
-            "--admin {}: the admin port has no authentication in this version; listen on 127.0.0.1",
-            options.admin
+            "--admin {admin}: the admin port has no authentication in this version; listen on \
+             127.0.0.1"
         ));
     }
     Ok(())
@@ -148,7 +155,9 @@ impl Addresses {
         if let Some(why) = &self.no_http {
             println!("no http port: {why} with --http");
         }
-        println!("admin listening on http://{}", self.admin);
+        if let Some(admin) = self.admin {
+            println!("admin listening on http://{admin}");
+        }
         if clients < Settings::default().maxclients {
             println!(
                 "at most {clients} clients, for want of open files; raise `ulimit -n` for more"
@@ -159,7 +168,9 @@ impl Addresses {
         if let Some(first) = self.cluster.first() {
             println!("      redis-cli -c -p {} set greeting hello", first.port());
         }
-        println!("      curl -s http://{}/metrics | head", self.admin);
+        if let Some(admin) = self.admin {
+            println!("      curl -s http://{admin}/metrics | head");
+        }
         println!("ready");
     }
 }

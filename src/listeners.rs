@@ -7,10 +7,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use shards::config::Snapshot;
 
+use crate::args::Listen;
 use crate::doors::{Taken, address_of};
 
 /// Where the default listener is when nobody says.
 const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// Why a configuration without Gateways is none for a node whose HTTP port is off.
+pub(crate) const NO_DEFAULT: &str = "--http off: there are routes, and no Gateway that says where they \
+                          listen; leave it out, or add a Gateway";
 
 /// A socket that HTTP clients connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,16 +38,21 @@ pub(crate) struct Bound {
 
 impl Bound {
     /// Binds what a configuration asks for. Ports of Gateways are bound on the host of `http`.
-    /// Nobody has to have the default port free who has not asked for it.
+    /// Nobody has to have the default port free who has not asked for it, and who has switched it
+    /// off has Gateways' ports alone.
     ///
     /// # Errors
     /// One line for the operator.
     pub(crate) fn open(
-        http: Option<SocketAddr>,
+        http: Option<Listen>,
         config: &Snapshot,
         taken: &mut Taken,
     ) -> Result<Self, String> {
-        let default = http.unwrap_or(DEFAULT);
+        let (default, is_off) = match http {
+            Some(Listen::At(at)) => (at, false),
+            Some(Listen::Off) => (DEFAULT, true),
+            None => (DEFAULT, false),
+        };
         let mut bound = Self { listeners: Listeners(vec![]), sockets: vec![], missing: None };
         for (_, port) in config.ports() {
             let Some(port) = port else { continue };
@@ -50,11 +60,15 @@ impl Bound {
             let mut address = default;
             address.set_port(port);
             let socket = taken.listen(&what, address).map_err(|why| format!("{what}: {why}"))?;
-            bound.add(socket, address == default)?;
+            bound.add(socket, address == default && !is_off)?;
+        }
+        let has_routes = config.port(None).is_some() && config.rules() > 0;
+        if is_off {
+            return if has_routes { Err(NO_DEFAULT.into()) } else { Ok(bound) };
         }
         // After them, so that a port 0 takes none of theirs.
         if !bound.listeners.0.iter().any(|listener| listener.is_default) {
-            let wanted = http.is_some() || config.port(None).is_some() && config.rules() > 0;
+            let wanted = http.is_some() || has_routes;
             match taken.listen("--http", default) {
                 Ok(socket) => bound.add(socket, true)?,
                 Err(why) if wanted => return Err(format!("--http: {why}")),

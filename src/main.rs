@@ -20,10 +20,8 @@ mod signals;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let ended = match args::Cli::parse().command() {
+    let ended = match args::read() {
         args::Command::Serve(options) if options.print => config::print(&options),
         args::Command::Serve(options) => serve(options),
         args::Command::Validate { files } => config::validate(files),

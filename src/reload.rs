@@ -14,9 +14,9 @@ use dataplane::runtime::Waker;
 use shards::config::Snapshot;
 use shards::settings::Settings;
 
-use crate::args::ServeOptions;
+use crate::args::{Listen, ServeOptions};
 use crate::config;
-use crate::listeners::Listeners;
+use crate::listeners::{Listeners, NO_DEFAULT};
 
 /// How long shards may take to let go of old generations.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -116,9 +116,12 @@ impl Reload {
                 "a Gateway listens on port {port}, which was not among its ports when the node \
                  was started; start it anew for that"
             )),
-            Some(None) if snapshot.rules() > 0 => Err("there are routes, but the HTTP port was \
-                in use when the node was started; start it anew, with --http for another one"
-                .into()),
+            Some(None) if snapshot.rules() > 0 => Err(match self.options.http {
+                Some(Listen::Off) => NO_DEFAULT.into(),
+                _ => "there are routes, but the HTTP port was in use when the node was started; \
+                      start it anew, with --http for another one"
+                    .into(),
+            }),
             _ => Ok(()),
         }
     }

@@ -77,8 +77,10 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     stats.generation.store(1, Ordering::Relaxed);
     let (driver, config) = (started.choice.kind, stats.clone());
     let view = NodeView { node: node.clone(), wakers: wakers.clone(), driver, mesh, config };
-    admin::spawn(doors.admin, Arc::new(view))
-        .map_err(|error| format!("cannot serve the admin port: {error}"))?;
+    if let Some(listener) = doors.admin {
+        admin::spawn(listener, Arc::new(view))
+            .map_err(|error| format!("cannot serve the admin port: {error}"))?;
+    }
     let reload = Reload {
         options,
         endpoints,

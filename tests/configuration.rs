@@ -6,6 +6,8 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -92,6 +94,53 @@ fn what_cannot_be_read_is_told_with_the_rest() {
     fs::remove_dir_all(folder).expect("remove");
 }
 
+/// Whoever copies the page has a configuration.
+#[test]
+fn the_examples_of_the_documentation_are_one_configuration() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CONFIGURATION.md");
+    let page = fs::read_to_string(page).expect("the page");
+    let blocks = page.split("```yaml\n").skip(1);
+    let blocks: Vec<_> = blocks.map(|rest| rest.split("```").next().expect("its end")).collect();
+    assert!(blocks.len() >= 6, "one for each kind");
+    let folder = fresh_dir();
+    let file = folder.join("all.yaml");
+    fs::write(&file, blocks.join("---\n")).expect("write");
+    let said = good(&["validate", "-f", &file.display().to_string()]);
+    let expected = format!("valid: 1 file, {} documents: 1 rule, 1 backend with 2", blocks.len());
+    assert!(said.starts_with(&expected), "{said}");
+    fs::remove_dir_all(folder).expect("remove");
+}
+
+/// A link that leads nowhere would take its documents from a node without a word.
+#[test]
+fn what_is_named_as_a_manifest_and_is_no_file_is_told() {
+    let folder = fresh_dir();
+    let path = |name: &str| folder.join(name);
+    let service =
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 80}]}\n";
+    fs::write(path("a.yaml"), service).expect("write");
+    fs::create_dir(path("folder.yaml")).expect("a folder");
+    let named = folder.display().to_string();
+    good(&["validate", "-f", &named]);
+    symlink("/nonexist", path("l.yaml")).expect("a link");
+    symlink("r.yaml", path("r.yaml")).expect("a link");
+    symlink("a.yaml", path("ignored.txt")).expect("a link");
+    let mkfifo = tools::run(Command::new("mkfifo").arg(path("p.json")), Duration::from_secs(10));
+    assert!(mkfifo.status.success());
+    let _socket = UnixListener::bind(path("s.yml")).expect("a socket");
+    let complaint = bad(&["validate", "-f", &named], 1);
+    for part in [
+        "4 errors in the configuration",
+        "/l.yaml: a link to /nonexist: no such file or directory",
+        "/r.yaml: a link to r.yaml: too many levels of symbolic links",
+        "/p.json: expected a file, not a pipe",
+        "/s.yml: expected a file, not a pipe",
+    ] {
+        assert!(complaint.contains(part), "{part}: {complaint}");
+    }
+    fs::remove_dir_all(folder).expect("remove");
+}
+
 #[test]
 fn explain_says_what_a_field_is() {
     let page = good(&["explain", "HTTPRoute"]);
@@ -104,6 +153,10 @@ fn explain_says_what_a_field_is() {
     }
     let complaint = bad(&["explain", "HTTPRoute.spec.rulse"], 1);
     assert_eq!(complaint, "corelane: HTTPRoute.spec has no field 'rulse'; did you mean rules?\n");
+    // Of the fields of Gateway API those that are supported: not useDefaultGateways.
+    let complaint = bad(&["explain", "HTTPRoute.spec.filters"], 1);
+    let there = "there is parentRefs, hostnames, rules";
+    assert_eq!(complaint, format!("corelane: HTTPRoute.spec has no field 'filters'; {there}\n"));
     let complaint = bad(&["explain", "HTTPRout"], 1);
     assert_eq!(complaint, "corelane: there is no kind 'HTTPRout'; did you mean HTTPRoute?\n");
 }
@@ -146,7 +199,64 @@ fn flags_are_documents() {
         "valid: 1 file, 7 documents: 2 rules, 2 backends with 3 endpoints, 0 limits\n"
     );
     fs::remove_dir_all(folder).expect("remove");
-    assert_eq!(good(&["serve", "--print"]), "", "nothing stands for nothing");
+}
+
+/// A flag that is not listened to would be worse than an error: one of them is the password's.
+#[test]
+fn flags_before_a_subcommand_are_a_usage_error() {
+    for flags in [
+        &["--requirepass-file", "/nonexistent/pw", "--proxy", "http://127.0.0.1:9101"][..],
+        &["--resp", "127.0.0.1:0"],
+        &["--config", "/nonexistent", "--http", "127.0.0.1:0"],
+        &["--driver", "epoll"],
+        &["--print", "--proxy", "http://127.0.0.1:9101"],
+    ] {
+        for subcommand in [
+            &["serve", "--config=/nonexistent"][..],
+            &["validate", "-f", "/nonexistent"],
+            &["explain", "Service"],
+            &["schema"],
+        ] {
+            let complaint = bad(&[flags, subcommand].concat(), 2);
+            let told = format!("'{}' cannot be used with", subcommand[0]);
+            for part in [&*told, flags[0], "<COMMAND>"] {
+                assert!(complaint.contains(part), "{part}: {complaint}");
+            }
+        }
+    }
+}
+
+#[test]
+fn help_says_what_it_is_and_what_goes_together() {
+    let help = good(&["--help"]);
+    let first = help.split("\n\n").next().expect("words");
+    for part in ["HTTP/1.1 reverse proxy", "cache", "rate limit"] {
+        assert!(first.contains(part), "{part}: {first}");
+    }
+    assert!(!help.contains("[OPTIONS] [COMMAND]"), "not both: {help}");
+}
+
+#[test]
+fn print_without_anything_to_print_is_a_usage_error() {
+    for args in [&["serve", "--print"][..], &["--print"], &["--print", "--config", "/nonexistent"]]
+    {
+        let complaint = bad(args, 2);
+        assert!(complaint.contains("the documents that --proxy stands for"), "{complaint}");
+    }
+}
+
+#[test]
+fn addresses_are_told_by_example() {
+    for (flag, given, expected) in [
+        ("--resp", "localhost:6379", "as in 127.0.0.1:6379"),
+        ("--resp", "6379", "as in 127.0.0.1:6379"),
+        ("--http", "80", "as in 127.0.0.1:8080, or off"),
+        ("--cluster", "on", "as in 127.0.0.1:7000, or off"),
+        ("--admin", "9901", "as in 127.0.0.1:9901, or off"),
+    ] {
+        let complaint = bad(&["serve", flag, given], 2);
+        assert!(complaint.contains(expected) && complaint.contains(given), "{complaint}");
+    }
 }
 
 #[test]

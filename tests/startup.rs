@@ -9,9 +9,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use support::node::{binary, fresh_dir, public_copy};
 use support::refusal::{refused, serve};
 use support::{Client, Node, Options, eventually, tools};
@@ -117,6 +118,62 @@ fn no_cluster_on_request(driver: &str) {
     assert_eq!(node.info("cluster_enabled"), "0");
 }
 
+/// A node of flags of one's own; it ends with this.
+struct Bare(Child, PathBuf);
+
+impl Bare {
+    /// Starts it and waits until it is ready; returns what it has said.
+    fn start(command: &mut Command) -> (Self, String) {
+        let dir = fresh_dir();
+        let file = dir.join("output");
+        let output = fs::File::create(&file).expect("create");
+        let child = command.stdin(Stdio::null()).stdout(output).spawn().expect("start it");
+        let bare = Self(child, dir);
+        let mut said = String::new();
+        eventually("the node is ready", Duration::from_secs(15), || {
+            said = fs::read_to_string(&file).expect("what it says");
+            said.lines().any(|line| line == "ready")
+        });
+        (bare, said)
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+        let _ = fs::remove_dir_all(&self.1);
+    }
+}
+
+fn no_http_and_no_admin_on_request(driver: &str) {
+    let args = ["--http", "off", "--admin", "off", "--cluster", "off", "--shards", "1"];
+    let (node, said) = Bare::start(&mut serve(driver, &args));
+    let listening = said.lines().filter(|line| line.contains("listening on"));
+    assert_eq!(listening.count(), 1, "RESP alone:\n{said}");
+    assert!(!said.contains("http") && !said.contains("admin"), "{said}");
+    drop(node);
+
+    // Gateways have their ports all the same, and routes without one have nowhere to be.
+    let dir = fresh_dir();
+    let (gateway, file) = (dir.join("gateway.yaml"), |path: &PathBuf| path.display().to_string());
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
+    let text = format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: web}}\nspec:\n  \
+         gatewayClassName: corelane\n  listeners: [{{name: a, port: {}, protocol: HTTP}}]\n",
+        free.port()
+    );
+    fs::write(&gateway, text).expect("write");
+    let config = file(&gateway);
+    let (_node, said) = Bare::start(serve(driver, &args).args(["--config", &config]));
+    assert!(said.contains(&format!("http listening on http://{free}\n")), "{said}");
+    assert_eq!(said.matches("http listening").count(), 1, "{said}");
+    let proxy = ["--http", "off", "--proxy", "http://127.0.0.1:9"];
+    let line = refused(&mut serve(driver, &proxy));
+    assert!(line.contains("--http off: there are routes") && line.contains("Gateway"), "{line}");
+    fs::remove_dir_all(dir).expect("clean up");
+}
+
 /// Ports that were asked for by name and cannot be had: no node.
 fn cluster_ports_by_name(driver: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
@@ -208,6 +265,22 @@ fn paths_that_lead_nowhere(driver: &str) {
     fs::remove_dir_all(dir).expect("clean up");
 }
 
+/// SIGHUP opens the access log anew: where that fails, the log says which file it was.
+fn an_access_log_that_cannot_be_opened_anew(driver: &str) {
+    let dir = fresh_dir();
+    let (folder, file) = (dir.join("folder"), dir.join("folder/log").display().to_string());
+    fs::create_dir(&folder).expect("a folder");
+    let node = Node::start_with(Options::driver(driver).arg("--access-log").arg(&file));
+    fs::remove_dir_all(&folder).expect("take it away");
+    node.signal(Signal::HUP);
+    eventually("it says which file", Duration::from_secs(5), || {
+        let output = node.output();
+        let mut lines = output.lines().filter(|line| line.contains("cannot be opened"));
+        lines.any(|line| line.contains(&file) && line.contains("No such file"))
+    });
+    fs::remove_dir_all(dir).expect("clean up");
+}
+
 /// So few open files that the node cannot even listen.
 fn far_too_few_open_files(driver: &str) {
     let mut shell = Command::new("bash");
@@ -261,6 +334,16 @@ fn flags_that_make_no_sense(driver: &str) {
     assert!(String::from_utf8_lossy(&output.stderr).contains("epoll"), "it names the drivers");
 }
 
+/// Any two shards hold memory for each other: a thousand of them would take all of it.
+fn more_shards_than_cores_have_room_for(driver: &str) {
+    let status = fs::read_to_string("/sys/devices/system/cpu/possible").expect("cores");
+    let most = status.trim().rsplit(['-', ',']).next().and_then(|last| last.parse::<u32>().ok());
+    if most.is_some_and(|last| last < 124) {
+        let line = refused(&mut serve(driver, &["--shards", "1000"]));
+        assert!(line.contains("--shards 1000: expected 1 to ") && line.contains("core"), "{line}");
+    }
+}
+
 /// A crash leaves nothing behind that keeps the next node from the same port.
 fn the_same_port_again_after_a_kill(driver: &str) {
     let node = Node::start(driver);
@@ -287,14 +370,17 @@ on_each_driver!(
     a_port_that_is_taken,
     the_clusters_default_ports,
     no_cluster_on_request,
+    no_http_and_no_admin_on_request,
     cluster_ports_by_name,
     an_address_of_another_machine,
     open_to_the_world_without_a_password,
     no_permission,
     files_that_are_not_there,
     paths_that_lead_nowhere,
+    an_access_log_that_cannot_be_opened_anew,
     far_too_few_open_files,
     few_open_files,
     flags_that_make_no_sense,
+    more_shards_than_cores_have_room_for,
     the_same_port_again_after_a_kill,
 );

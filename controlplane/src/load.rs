@@ -83,16 +83,13 @@ pub fn load(sources: &Sources, generation: u64) -> Result<Loaded, Vec<Diagnostic
     let mut documents = Documents::default();
     let mut files = Vec::new();
     for path in &sources.paths {
-        match files_of(path) {
-            Ok(found) => files.extend(found),
-            Err(fault) => documents.faults.push(fault),
-        }
+        files.extend(files_of(path, &mut documents.faults));
     }
     for file in &files {
         let name = file.display().to_string();
         match read(file) {
             Ok(text) => documents.read(&name, &text),
-            Err(why) => documents.faults.push(Diagnostic::new(&Spot::file(&name), why)),
+            Err(why) => documents.faults.push(fault(file, why)),
         }
     }
     documents.read(PROXY_FLAG, &manifests(&sources.proxy));
@@ -110,8 +107,8 @@ pub fn load_text(file: &str, text: &str, generation: u64) -> Result<Loaded, Vec<
 }
 
 fn finish(documents: Documents, files: usize, generation: u64) -> Result<Loaded, Vec<Diagnostic>> {
-    let Documents { model, mut faults, known, files: order, count } = documents;
-    match compile(&model, &known, generation) {
+    let Documents { model, partial, mut faults, known, files: order, count } = documents;
+    match compile(&model, &partial, &known, generation) {
         Ok(snapshot) if faults.is_empty() => {
             let summary = Summary {
                 files,
@@ -134,25 +131,54 @@ fn finish(documents: Documents, files: usize, generation: u64) -> Result<Loaded,
 }
 
 /// The file itself, or the files of a directory by name.
-fn files_of(path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
-    let name = path.display().to_string();
-    let fault = |why: String| Diagnostic::new(&Spot::file(&name), why);
-    let about = fs::metadata(path).map_err(|error| fault(plain(&error)))?;
-    if !about.is_dir() {
-        return Ok(vec![path.to_owned()]);
+fn files_of(path: &Path, faults: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
+    match fs::metadata(path) {
+        Ok(about) if about.is_dir() => {}
+        Ok(_) => return vec![path.to_owned()],
+        Err(error) => {
+            faults.push(fault(path, plain(&error)));
+            return Vec::new();
+        }
     }
     let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-    let mut files: Vec<PathBuf> = entries
-        .map_err(|error| fault(plain(&error)))?
-        .iter()
-        .map(fs::DirEntry::path)
-        .filter(|path| is_manifest(path) && path.is_file())
-        .collect();
-    files.sort();
-    if files.is_empty() {
-        return Err(fault("no file named *.yaml, *.yml or *.json in this directory".into()));
+    let mut entries: Vec<PathBuf> = match entries {
+        Ok(entries) => entries.iter().map(fs::DirEntry::path).collect(),
+        Err(error) => {
+            faults.push(fault(path, plain(&error)));
+            return Vec::new();
+        }
+    };
+    entries.retain(|entry| is_manifest(entry) && !entry.is_dir());
+    if entries.is_empty() {
+        let text = "no file named *.yaml, *.yml or *.json in this directory";
+        faults.push(fault(path, text.into()));
     }
-    Ok(files)
+    entries.sort();
+    // What has such a name is meant to be read: what cannot be is told, never passed over.
+    entries.retain(|entry| match unreadable(entry) {
+        Some(why) => {
+            faults.push(fault(entry, why));
+            false
+        }
+        None => true,
+    });
+    entries
+}
+
+/// Why an entry of a directory is no file, if it is none.
+fn unreadable(entry: &Path) -> Option<String> {
+    match fs::metadata(entry) {
+        Ok(about) if about.is_file() => None,
+        Ok(_) => Some("expected a file, not a pipe, a socket or a device".into()),
+        Err(error) => match fs::read_link(entry) {
+            Ok(to) => Some(format!("a link to {}: {}", to.display(), plain(&error))),
+            Err(_) => Some(plain(&error)),
+        },
+    }
+}
+
+fn fault(path: &Path, why: String) -> Diagnostic {
+    Diagnostic::new(&Spot::file(&path.display().to_string()), why)
 }
 
 fn is_manifest(path: &Path) -> bool {

@@ -1,6 +1,6 @@
 //! Limits of policies, and which rules take from them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use shards::config::draft::Limit;
 
@@ -15,25 +15,20 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    pub(super) fn of(model: &Model, known: &Known, faults: &mut Vec<Diagnostic>) -> Self {
+    /// Those of a model; what `partial` policies say is checked as theirs is.
+    pub(super) fn of(
+        model: &Model,
+        partial: &Model,
+        known: &Known,
+        faults: &mut Vec<Diagnostic>,
+    ) -> Self {
         let mut all = Self { drafts: Vec::new(), targets: HashMap::new() };
-        let routes: HashMap<&Id, &HttpRoute> =
-            model.routes.iter().map(|route| (&route.id, route)).collect();
-        let mut names: HashMap<&str, &Spot> = HashMap::new();
+        let routes = model.routes.iter().chain(&partial.routes).filter(|route| route.is_target);
+        let routes: HashMap<&Id, &HttpRoute> = routes.map(|route| (&route.id, route)).collect();
+        check_names(model.policies.iter().chain(&partial.policies), faults);
         for policy in &model.policies {
             let first = all.drafts.len();
-            for (n, limit) in policy.limits.iter().enumerate() {
-                let name = &limit.name;
-                if let Some(other) = names.insert(&name.value, &name.spot) {
-                    let text = format!(
-                        "spec.limits[{n}].name: '{}' is the name of the limit at {other}, too, and \
-                         names of limits are unique on a node",
-                        name.value
-                    );
-                    faults.push(Diagnostic::new(&name.spot, text));
-                }
-                all.drafts.push(limit.limit.clone());
-            }
+            all.drafts.extend(policy.limits.iter().cloned());
             for target in &policy.targets {
                 if let Some(id) = resolve(policy, target, &routes, known, faults) {
                     let section = target.section.as_ref().map(|section| section.value.clone());
@@ -43,12 +38,43 @@ impl Limits {
                 }
             }
         }
+        for policy in &partial.policies {
+            for target in &policy.targets {
+                resolve(policy, target, &routes, known, faults);
+            }
+        }
         all
     }
 
     /// The limits of a route, and of which of its rules; `None` is all of them.
     pub(super) fn of_route(&self, id: &Id) -> &[(Option<String>, usize)] {
         self.targets.get(id).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Complains about a limit that is called as one of another policy; two of one policy have been
+/// told.
+fn check_names<'m>(
+    policies: impl Iterator<Item = &'m RateLimitPolicy>,
+    faults: &mut Vec<Diagnostic>,
+) {
+    let mut seen: HashMap<&str, (usize, &Spot)> = HashMap::new();
+    for (which, policy) in policies.enumerate() {
+        let mut own = HashSet::new();
+        for (n, name) in &policy.names {
+            if !own.insert(&name.value) {
+                continue;
+            }
+            let (first, other) = *seen.entry(&name.value).or_insert((which, &name.spot));
+            if first != which {
+                let text = format!(
+                    "spec.limits[{n}].name: '{}' is the name of the limit at {other}, too, and \
+                     names of limits are unique on a node",
+                    name.value
+                );
+                faults.push(Diagnostic::new(&name.spot, text));
+            }
+        }
     }
 }
 
@@ -64,9 +90,7 @@ fn resolve(
     let id = Id { namespace: policy.id.namespace.clone(), name: target.name.value.clone() };
     let Some(route) = routes.get(&id) else {
         if !known.has("HTTPRoute", &id) {
-            let mut names: Vec<_> = routes.keys().filter(|r| r.namespace == id.namespace).collect();
-            names.sort();
-            let hint = hint(&id.name, names.iter().map(|id| id.name.as_str()));
+            let hint = known.hint("HTTPRoute", &id);
             let text = format!("{path}.name: there is no HTTPRoute {id}{hint}");
             faults.push(Diagnostic::new(&target.name.spot, text));
         }

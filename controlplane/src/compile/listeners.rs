@@ -31,9 +31,15 @@ struct Facts {
 }
 
 impl Listeners {
-    pub(super) fn of(model: &Model, faults: &mut Vec<Diagnostic>) -> Self {
-        let implicit = model.gateways.is_empty();
-        let gateways = model.gateways.iter().map(|gateway| gateway.id.clone()).collect();
+    pub(super) fn of(
+        model: &Model,
+        partial: &Model,
+        known: &Known,
+        faults: &mut Vec<Diagnostic>,
+    ) -> Self {
+        let targets = model.gateways.iter().chain(&partial.gateways).filter(|it| it.is_target);
+        let implicit = known.all("Gateway").is_empty();
+        let gateways = targets.clone().map(|gateway| gateway.id.clone()).collect();
         let (drafts, facts, places) = (Vec::new(), Vec::new(), HashMap::new());
         let mut all = Self { drafts, facts, implicit, gateways, places };
         if implicit {
@@ -48,7 +54,7 @@ impl Listeners {
             });
         }
         let mut taken: HashMap<(u16, Option<&str>), &Spot> = HashMap::new();
-        for gateway in &model.gateways {
+        for gateway in targets {
             for (n, listener) in gateway.listeners.iter().enumerate() {
                 let place = (listener.port.value, listener.hostname.as_deref());
                 if let Some(first) = taken.insert(place, &listener.port.spot) {
@@ -87,7 +93,7 @@ impl Listeners {
         faults: &mut Vec<Diagnostic>,
     ) -> Vec<usize> {
         let mut attached = Vec::new();
-        if route.parents.is_empty() {
+        if route.is_default {
             let name = Located { value: DEFAULT.into(), spot: route.spot.clone() };
             let parent = ParentRef {
                 path: "spec.parentRefs".into(),
@@ -166,7 +172,7 @@ impl Listeners {
             let namespace = parent.namespace.as_ref().unwrap_or(&route.id.namespace).clone();
             let id = Id { namespace, name: parent.name.value.clone() };
             if !known.has("Gateway", &id) {
-                faults.push(Diagnostic::new(&parent.name.spot, self.unknown(route, path, &id)));
+                faults.push(Diagnostic::new(&parent.name.spot, unknown(route, path, &id, known)));
             }
             return;
         };
@@ -194,9 +200,8 @@ impl Listeners {
             faults.push(Diagnostic::new(&port.spot, text));
             return;
         }
-        let allowed = on_port
-            .into_iter()
-            .filter(|(_, facts)| facts.all_namespaces || gateway.namespace == route.id.namespace);
+        let is_own = gateway.namespace == route.id.namespace;
+        let allowed = on_port.into_iter().filter(|(_, facts)| facts.all_namespaces || is_own);
         let allowed: Vec<_> = allowed.collect();
         if allowed.is_empty() {
             let text = format!(
@@ -223,17 +228,15 @@ impl Listeners {
         };
         self.gateways.iter().find(is)
     }
+}
 
-    fn unknown(&self, route: &HttpRoute, path: &str, id: &Id) -> String {
-        if route.parents.is_empty() {
-            let names =
-                self.gateways.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            return format!("{path} is required: there is no Gateway {id}, but {names}");
-        }
-        let there = self.gateways.iter().filter(|gateway| gateway.namespace == id.namespace);
-        let hint = hint(&id.name, there.map(|gateway| gateway.name.as_str()));
-        format!("{path}.name: there is no Gateway {id}{hint}")
+/// What is wrong with a reference to a Gateway that is not there.
+fn unknown(route: &HttpRoute, path: &str, id: &Id, known: &Known) -> String {
+    if route.is_default {
+        let names: Vec<_> = known.all("Gateway").iter().map(ToString::to_string).collect();
+        return format!("{path} is required: there is no Gateway {id}, but {}", names.join(", "));
     }
+    format!("{path}.name: there is no Gateway {id}{}", known.hint("Gateway", id))
 }
 
 /// Whether any name can be both the route's and the listener's.

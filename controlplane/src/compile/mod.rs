@@ -16,24 +16,29 @@ use shards::config::{MAX_CANDIDATES, Snapshot};
 use crate::resources::model::Model;
 use crate::resources::{Diagnostic, Known, Spot};
 
-/// Resolves and compiles.
+/// Resolves and compiles; of `partial` documents, which have errors of their own, it checks
+/// references from them, and to those that are targets.
 ///
 /// # Errors
 /// All that is wrong between documents.
 pub(crate) fn compile(
     model: &Model,
+    partial: &Model,
     known: &Known,
     generation: u64,
 ) -> Result<Snapshot, Vec<Diagnostic>> {
     let mut faults = Vec::new();
-    let listeners = listeners::Listeners::of(model, &mut faults);
-    let backends = backends::Backends::of(model, known, &mut faults);
-    let limits = limits::Limits::of(model, known, &mut faults);
+    let listeners = listeners::Listeners::of(model, partial, known, &mut faults);
+    let backends = backends::Backends::of(model, partial, known, &mut faults);
+    let limits = limits::Limits::of(model, partial, known, &mut faults);
     let context = routes::Context { known, listeners: &listeners, backends: &backends };
     let mut draft = Draft { generation, ..Draft::default() };
     for route in &model.routes {
         let limits = limits.of_route(&route.id);
         draft.routes.push(routes::resolve(route, &context, limits, &mut faults));
+    }
+    for route in &partial.routes {
+        routes::resolve(route, &context, &[], &mut faults);
     }
     check_size(model, &draft, &mut faults);
     if !faults.is_empty() {

@@ -1,12 +1,12 @@
 //! From files to the model: each document is checked, named once, and read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::check;
 use super::diagnostic::{Diagnostic, Spot, hint};
 use super::kinds::{KINDS, kind};
-use super::model::{Id, Model, Reader};
+use super::model::{self, Id, Model, Reader};
 use super::schema::Kind;
 use super::tree::{Entry, Mark, Node, Value};
 use super::yaml;
@@ -33,6 +33,8 @@ const LATER: [&str; 13] = [
 pub(crate) struct Documents {
     /// Documents without an error of their own.
     pub(crate) model: Model,
+    /// The others, as far as they could be read: for references from and to them.
+    pub(crate) partial: Model,
     /// All that is wrong.
     pub(crate) faults: Vec<Diagnostic>,
     /// Where each document is, the wrong ones too.
@@ -52,6 +54,20 @@ impl Known {
     pub(crate) fn has(&self, kind: &'static str, id: &Id) -> bool {
         self.0.contains_key(&(kind, id.clone()))
     }
+
+    /// All of a kind, in order.
+    pub(crate) fn all(&self, kind: &'static str) -> Vec<&Id> {
+        let of_kind = self.0.keys().filter(|(its, _)| *its == kind).map(|(_, id)| id);
+        let mut all: Vec<_> = of_kind.collect();
+        all.sort();
+        all
+    }
+
+    /// `; did you mean X?` for a name of a namespace, or what there is.
+    pub(crate) fn hint(&self, kind: &'static str, id: &Id) -> String {
+        let all = self.all(kind).into_iter();
+        hint(&id.name, all.filter(|o| o.namespace == id.namespace).map(|o| o.name.as_str()))
+    }
 }
 
 impl Documents {
@@ -59,15 +75,22 @@ impl Documents {
     pub(crate) fn read(&mut self, file: &str, text: &str) {
         let file: Arc<str> = file.into();
         self.files.push(file.clone());
-        let (documents, wrong) = yaml::documents(text);
+        let yaml::Documents { whole, broken, wrong } = yaml::documents(text);
         for wrong in wrong {
             self.fault(&file, wrong.at, wrong.text);
         }
-        for document in &documents {
+        for document in &whole {
             // `---` with nothing after it is no document.
             if !matches!(document.value, Value::Null) {
                 self.count += 1;
                 self.document(&file, document);
+            }
+        }
+        for document in &broken {
+            let name = document.get("kind").and_then(Node::text);
+            if let (Some(kind), Some(id)) = (name.and_then(kind), id(document)) {
+                let place = spot(&file, document.at);
+                self.known.0.entry((kind.name, id)).or_insert(place);
             }
         }
     }
@@ -79,7 +102,8 @@ impl Documents {
     fn document(&mut self, file: &Arc<str>, document: &Node) {
         let Some(kind) = self.kind(file, document) else { return };
         let faults = check::check(document, kind);
-        let mut right = faults.is_empty();
+        let (mut right, mut is_first) = (faults.is_empty(), true);
+        let wrong: HashSet<Mark> = faults.iter().map(|fault| fault.at).collect();
         for fault in faults {
             self.fault(file, fault.at, fault.text);
         }
@@ -89,13 +113,24 @@ impl Documents {
         if let Some(first) = self.known.0.get(&(kind.name, id.clone())) {
             let text = format!("{} {id} is there twice; the first is at {first}", kind.name);
             self.fault(file, at, text);
-            right = false;
+            (right, is_first) = (false, false);
         } else {
             self.known.0.insert((kind.name, id.clone()), place.clone());
         }
+        let before = self.faults.len();
         // Read in any case, since that finds further faults.
-        let mut reader = Reader { file, faults: &mut self.faults };
-        self.model.add(kind.name, id, place, document, right, &mut reader);
+        let mut reader = Reader { file, faults: &mut self.faults, wrong: &wrong };
+        let read = model::read(kind.name, id, place, document, &mut reader);
+        let as_before = reader.faults.len() == before;
+        match read {
+            Some(read) if right && as_before => self.model.add(read, true),
+            // Names of another namespace than is meant are no references.
+            Some(read) if namespace_is_told(document, &wrong) => {
+                let parts = model::are_parts_sound(kind.name, document, &wrong);
+                self.partial.add(read, is_first && as_before && parts);
+            }
+            _ => {}
+        }
     }
 
     /// The kind of a document, if it can be told.
@@ -147,6 +182,12 @@ fn id(document: &Node) -> Option<Id> {
     let name = metadata.get("name")?.text()?.to_owned();
     let namespace = metadata.get("namespace").and_then(Node::text).unwrap_or("default").to_owned();
     Some(Id { namespace, name })
+}
+
+/// Whether a document's namespace is what it says.
+fn namespace_is_told(document: &Node, wrong: &HashSet<Mark>) -> bool {
+    let namespace = document.get("metadata").and_then(|metadata| metadata.get("namespace"));
+    namespace.is_none_or(|namespace| !wrong.contains(&namespace.at))
 }
 
 fn spot(file: &Arc<str>, at: Mark) -> Spot {

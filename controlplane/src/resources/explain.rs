@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::diagnostic::hint;
 use super::kinds::KINDS;
-use super::schema::{Field, Kind, Need, Shape};
+use super::schema::{Field, Kind, Need, Shape, supported};
 
 /// What `KIND[.field...]` is: type, whether it is needed, what is expected, its fields.
 ///
@@ -21,7 +21,7 @@ pub fn explain(what: &str) -> Result<String, String> {
     for word in words {
         let word = word.trim_end_matches("[]");
         let field = *fields.iter().find(|field| field.name == word).ok_or_else(|| {
-            let names = fields.iter().map(|field| field.name);
+            let names = supported(fields.iter().copied());
             format!("{path} has no field '{}'{}", word.escape_debug(), hint(word, names))
         })?;
         path = format!("{path}.{word}");

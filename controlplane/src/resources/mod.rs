@@ -8,8 +8,8 @@
 //!   text --yaml--> tree with places --check(schema)--> model --compile--> shards::config
 //! ```
 //! Errors are gathered, never only the first: each says file, line, column, field, and what was
-//! expected. A document with an error goes no further, but its name is known, so that references
-//! to it are no errors of their own.
+//! expected. A document with an error is not compiled, but what it refers to is checked as far as that
+//! could be read, and its name is known, so that references to it are no errors of their own.
 
 mod check;
 mod diagnostic;

@@ -6,30 +6,9 @@ use super::explain::needed;
 use super::kinds::KINDS;
 use super::schema::{Field, Shape};
 
-const HEAD: &str = "\
-# Configuration
-
-Made from the schema in `controlplane/src/resources/kinds`; `CORELANE_UPDATE=1 cargo test -p controlplane` writes it.
-
-A configuration is one or more files of YAML or JSON documents, shaped as in Kubernetes: `corelane serve --config
-FILE_OR_DIR`, or `--proxy [HOST/PATH=]URL` for the common case (`--print` shows the documents that it stands for).
-`corelane validate -f FILE_OR_DIR` says all that is wrong, with file, line and column; `corelane explain KIND[.field]`
-says what is below, and `corelane schema` prints a JSON Schema for editors.
-
-- `metadata` and `status` are accepted as they are. Every other field that is not below is an error. So is a field
-  of Gateway API or Kubernetes that this version lacks; those are listed as *not yet*.
-- Of a directory the files named `*.yaml`, `*.yml` and `*.json` are read, in the order of their names, without
-  directories in it. *First in the files* means that order.
-- Query parameters are compared decoded (`+` is a space).
-- Paths of routes and of requests are compared in one normal form (RFC 3986 section 6.2.2), which servers get, too:
-  escaped letters, digits and `-._~` are decoded, other escapes are written in capitals (`/caf%c3%a9` is `/caf%C3%A9`,
-  `/%61dmin` is `/admin`), and the dot segments of a request are resolved. Nothing else is: case counts, `%2F` is no
-  slash, and `//` is an empty segment. So `/a` as a prefix has `/a//b`, and `//a` has no prefix but `/`. What the key
-  `path` of a RateLimitPolicy counts by is this form without the query: `/a`, `/a/` and `/a//` are three.
-- A request whose hostname has no rule that fits goes to the rules of the next less specific hostname; it never goes to
-  another listener than the most specific one. A hostname of a route whose requests all come to listeners that the
-  route is not attached to is an error.
-";
+/// What is said before the kinds, and after them; prose that no schema has.
+const HEAD: &str = include_str!("reference/head.md");
+const TAIL: &str = include_str!("reference/tail.md");
 
 /// The page.
 #[must_use]
@@ -46,7 +25,7 @@ pub fn reference_markdown() -> String {
             let _ = write!(page, "\nNot yet: {}.\n", missing.join(", "));
         }
     }
-    page
+    page + TAIL
 }
 
 fn is_there(field: &&Field) -> bool {

@@ -1,7 +1,7 @@
 //! A document as a tree in which everything has its place.
 
 /// Line and column, from 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Mark {
     pub(crate) line: u32,
     pub(crate) column: u32,
@@ -69,6 +69,13 @@ impl Node {
             Value::Map(entries) => entries,
             _ => &[],
         }
+    }
+
+    /// Whether this holds for the place of the value, or of anything within it.
+    pub(crate) fn any(&self, holds: &mut impl FnMut(Mark) -> bool) -> bool {
+        holds(self.at)
+            || self.items().iter().any(|item| item.any(holds))
+            || self.entries().iter().any(|entry| holds(entry.at) || entry.value.any(holds))
     }
 
     /// For errors: what this is instead of what was expected.

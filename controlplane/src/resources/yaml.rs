@@ -27,8 +27,16 @@ pub(crate) struct Wrong {
     pub(crate) text: String,
 }
 
+/// What is in a text.
+pub(crate) struct Documents {
+    pub(crate) whole: Vec<Node>,
+    /// What there is of each other one before what is wrong with it.
+    pub(crate) broken: Vec<Node>,
+    pub(crate) wrong: Vec<Wrong>,
+}
+
 /// The documents that could be read, and what is wrong with the others.
-pub(crate) fn documents(text: &str) -> (Vec<Node>, Vec<Wrong>) {
+pub(crate) fn documents(text: &str) -> Documents {
     let mut parser = Parser::new_from_str(text);
     let mut reader = Reader::default();
     while let Some(event) = parser.next_event() {
@@ -46,13 +54,14 @@ pub(crate) fn documents(text: &str) -> (Vec<Node>, Vec<Wrong>) {
             }
         }
     }
-    (reader.documents, reader.wrong)
+    Documents { whole: reader.documents, broken: reader.broken, wrong: reader.wrong }
 }
 
 /// The documents so far.
 #[derive(Default)]
 struct Reader {
     documents: Vec<Node>,
+    broken: Vec<Node>,
     wrong: Vec<Wrong>,
     /// Maps and lists that are not closed yet, outermost first.
     open: Vec<Open>,
@@ -121,9 +130,22 @@ impl Reader {
         self.root = None;
     }
 
-    /// Notes what is wrong and forgets the document.
+    /// Notes what is wrong and gives the document up.
     fn abandon(&mut self, wrong: Wrong) {
         self.wrong.push(wrong);
+        while let Some(Open { node, .. }) = self.open.pop() {
+            // What has just been put in counts already, and there may be no room for more.
+            match self.open.last_mut() {
+                None => self.broken.push(node),
+                Some(outer) => match (&mut outer.node.value, outer.key.take()) {
+                    (Value::Map(entries), Some((key, at))) => {
+                        entries.push(Entry { key, at, value: node });
+                    }
+                    (Value::List(items), _) => items.push(node),
+                    _ => {}
+                },
+            }
+        }
         self.clear();
     }
 
@@ -247,8 +269,8 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expect: &[&str]) {
-        let (documents, wrong) = documents(text);
-        let documents = documents.iter().map(shown);
+        let Documents { whole, wrong, .. } = documents(text);
+        let documents = whole.iter().map(shown);
         let wrong = wrong.iter().map(|w| format!("{}:{} {}", w.at.line, w.at.column, w.text));
         let seen: Vec<String> = documents.chain(wrong).collect();
         assert_eq!(seen, expect, "{text}");
@@ -277,10 +299,13 @@ mod tests {
     #[test]
     fn a_wrong_document_does_not_hide_the_next() {
         let text = "a: [1\n---\nb: 2\n---\nc: 1\nc: 2\n---\nd: !x 1\n---\n[a, b]: 1\n---\ne: 3\n";
-        let (documents, wrong) = documents(text);
+        let Documents { whole, broken, wrong } = documents(text);
+        let shown = |nodes: &[Node]| nodes.iter().map(shown).collect::<Vec<_>>();
+        assert_eq!(shown(&whole), ["{b:the number 2@3:4}@3:1", "{e:the number 3@12:4}@12:1"]);
         assert_eq!(
-            documents.iter().map(shown).collect::<Vec<_>>(),
-            ["{b:the number 2@3:4}@3:1", "{e:the number 3@12:4}@12:1"]
+            shown(&broken),
+            ["{a:[]@1:4}@1:1", "{c:the number 1@5:4}@5:1", "{}@8:1", "{}@10:1"],
+            "what there was before"
         );
         let lines: Vec<_> = wrong.iter().map(|wrong| wrong.at.line).collect();
         assert_eq!(lines, [1, 6, 8, 10], "{wrong:?}");
@@ -294,8 +319,8 @@ mod tests {
             let all = vec![format!("*a{}", n - 1); 10].join(", ");
             text += &format!("a{n}: &a{n} [{all}]\n");
         }
-        let (documents, wrong) = documents(&text);
-        assert_eq!((documents.len(), wrong.len()), (0, 1));
+        let Documents { whole, wrong, .. } = documents(&text);
+        assert_eq!((whole.len(), wrong.len()), (0, 1));
         assert_eq!(wrong[0].text, "more than 2000000 values in one file");
         check("a: &a [*a]", &["1:8 an alias within what it stands for is not supported"]);
         let deep = "[".repeat(70) + &"]".repeat(70);

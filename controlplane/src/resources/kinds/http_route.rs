@@ -88,7 +88,12 @@ static RULE: Shape = Shape::Object(&[
         Shape::List { of: &BACKEND, least: 0 },
         "Where requests go; without any, the answer is 500.",
     ),
-    may("timeouts", Shape::Object(TIMEOUTS), "How long it may take; 0s for no limit."),
+    may(
+        "timeouts",
+        Shape::Object(TIMEOUTS),
+        "How long it may take; 0s for no limit. A server may be silent for 60 s meanwhile, or for the \
+         longer of the two where that is more.",
+    ),
     not_yet("filters", "there are no filters"),
     not_yet(
         "retry",
@@ -98,11 +103,16 @@ static RULE: Shape = Shape::Object(&[
 ]);
 
 static TIMEOUTS: &[Field] = &[
-    may("request", Shape::Text(&DURATION), "From the request's head to the end of the answer."),
+    may(
+        "request",
+        Shape::Text(&DURATION),
+        "From the request's head to the end of the answer; no limit without it.",
+    ),
     may(
         "backendRequest",
         Shape::Text(&DURATION),
-        "For one try at a backend, from its beginning to the end of the answer; not while the client holds it back.",
+        "For one try at a backend, from its beginning to the end of the answer; not while the \
+         client holds it back. No limit without it.",
     ),
 ];
 
@@ -133,6 +143,8 @@ apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: shop}
 spec:
+  parentRefs:
+  - {name: web}
   hostnames: [shop.example.com]
   rules:
   - name: api

@@ -48,7 +48,8 @@ pub(super) static KIND: Kind = Kind {
     name: "RateLimitPolicy",
     api: "corelane.dev/v1",
     about: "Token buckets: a request to a targeted route takes tokens or is refused with 429. Every \
-            face of the node reaches the same bucket by its name (CL.THROTTLE NAME:VALUE).",
+            face of the node reaches the same bucket by its name (CL.THROTTLE NAME:VALUE), and the \
+            policy's numbers count, not the caller's.",
     fields: &[must(
         "spec",
         Shape::Object(&[
@@ -60,7 +61,9 @@ pub(super) static KIND: Kind = Kind {
             must(
                 "limits",
                 Shape::List { of: &LIMIT_FIELDS, least: 1 },
-                "All must have tokens left.",
+                "All must have tokens left. They are asked in the order of the files, and what an \
+                 earlier one has given is not taken back when a later one refuses: put narrow ones, \
+                 as for each client, first.",
             ),
         ]),
         "What is wanted.",

@@ -10,6 +10,8 @@ pub struct Gateway {
     pub id: Id,
     /// Ports and names.
     pub listeners: Vec<GatewayListener>,
+    /// Whether references to its listeners can be checked: it is right, or what is wrong is elsewhere.
+    pub is_target: bool,
 }
 
 /// A port, and the names it is for.
@@ -41,5 +43,5 @@ pub(super) fn read(id: Id, document: &Node, reader: &mut Reader<'_>) -> Gateway 
             all_namespaces: listener(node).unwrap_or(false),
         })
     });
-    Gateway { id, listeners: listeners.collect() }
+    Gateway { id, listeners: listeners.collect(), is_target: true }
 }

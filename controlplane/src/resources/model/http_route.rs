@@ -4,9 +4,9 @@ use shards::config::draft::{Match, Path};
 use shards::config::{RoutePathError, route_path};
 use shards::time::Nanos;
 
-use super::{Id, Located, Reader, Spot, named};
+use super::{Id, Located, Reader, Spot, is_misspelt, named};
 use crate::resources::formats::duration;
-use crate::resources::tree::{Node, shortened};
+use crate::resources::tree::{Node, Value, shortened};
 
 /// Which requests go where.
 #[derive(Debug)]
@@ -15,12 +15,16 @@ pub struct HttpRoute {
     pub id: Id,
     /// Where its name stands.
     pub spot: Spot,
-    /// What it attaches to; none is the Gateway named default.
+    /// What it attaches to.
     pub parents: Vec<ParentRef>,
+    /// Whether it names nothing to attach to, which is the Gateway named default.
+    pub is_default: bool,
     /// Names it is for; none is all.
     pub hostnames: Vec<Located<String>>,
     /// In order of precedence.
     pub rules: Vec<RouteRule>,
+    /// Whether references to its rules can be checked: it is right, or what is wrong is elsewhere.
+    pub is_target: bool,
 }
 
 /// A Gateway, or a part of it.
@@ -60,8 +64,8 @@ pub struct BackendRef {
     pub path: String,
     /// The Service's name.
     pub name: Located<String>,
-    /// The Service's port.
-    pub port: Located<u16>,
+    /// The Service's port; none where it could not be read.
+    pub port: Option<Located<u16>>,
     /// 0 for no requests.
     pub weight: u32,
 }
@@ -76,11 +80,16 @@ pub(super) fn read(
     let list = |field: &str| spec.get(field).map_or(&[][..], Node::items);
     let parents = list("parentRefs").iter().enumerate();
     let parents = parents.filter_map(|(n, node)| parent(n, node, reader)).collect();
-    let hostnames = list("hostnames").iter().filter_map(|node| {
+    let is_default = match spec.get("parentRefs") {
+        Some(node) => matches!(&node.value, Value::List(items) if items.is_empty()),
+        None => !is_misspelt(spec, "parentRefs"),
+    };
+    let hostnames = list("hostnames").iter().map(|node| {
         let (value, spot) = (node.text()?.to_owned(), reader.spot(node.at));
-        Some(Located { value, spot })
+        reader.sound(Some(Located { value, spot }))
     });
-    let hostnames = hostnames.collect();
+    // Where one is wrong, nobody knows which listeners they are among.
+    let hostnames = hostnames.collect::<Option<_>>().unwrap_or_default();
     reader.ensure_unique("spec.rules", "name", named(list("rules"), "name"));
     let mut rules = Vec::new();
     for (n, node) in list("rules").iter().enumerate() {
@@ -96,16 +105,19 @@ pub(super) fn read(
             backend_timeout: None,
         });
     }
-    Some(HttpRoute { id, spot, parents, hostnames, rules })
+    Some(HttpRoute { id, spot, parents, is_default, hostnames, rules, is_target: true })
 }
 
 fn parent(n: usize, node: &Node, reader: &Reader<'_>) -> Option<ParentRef> {
+    if !reader.are_sound(node, &["group", "kind", "namespace", "name"]) {
+        return None;
+    }
     Some(ParentRef {
         path: format!("spec.parentRefs[{n}]"),
         namespace: reader.text(node, "namespace").map(|namespace| namespace.value),
         name: reader.text(node, "name")?,
-        section: reader.text(node, "sectionName"),
-        port: reader.port(node, "port"),
+        section: reader.sound(reader.text(node, "sectionName")),
+        port: reader.sound(reader.port(node, "port")),
     })
 }
 
@@ -201,11 +213,15 @@ fn backend(path: String, id: &Id, node: &Node, reader: &mut Reader<'_>) -> Optio
             id.namespace
         );
         reader.faults.push(super::Diagnostic::new(&namespace.spot, text));
+        return None;
+    }
+    if !reader.are_sound(node, &["group", "kind", "namespace", "name"]) {
+        return None;
     }
     Some(BackendRef {
         path,
         name: reader.text(node, "name")?,
-        port: reader.port(node, "port")?,
+        port: reader.sound(reader.port(node, "port")),
         weight: reader.number(node, "weight").map_or(1, |weight| weight.value),
     })
 }

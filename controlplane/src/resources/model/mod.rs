@@ -10,16 +10,17 @@ mod keyspace;
 mod policy;
 mod service;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 pub use gateway::{Gateway, GatewayListener};
 pub use http_route::{BackendRef, HttpRoute, ParentRef, RouteRule};
 pub use keyspace::Keyspace;
-pub use policy::{PolicyLimit, RateLimitPolicy, TargetRef};
+pub use policy::{RateLimitPolicy, TargetRef};
 pub use service::{EndpointSlice, Service, ServicePort, SlicePort};
 
-use super::diagnostic::{Diagnostic, Located, Spot};
+use super::diagnostic::{Diagnostic, Located, Spot, nearest};
 use super::tree::{Mark, Node};
 
 /// Who a document is, beside its kind.
@@ -54,53 +55,55 @@ pub struct Model {
     pub keyspace: Option<Keyspace>,
 }
 
+/// One of them.
+pub(super) enum Document {
+    Gateway(Gateway),
+    Route(HttpRoute),
+    Service(Service),
+    Slice(EndpointSlice),
+    Policy(RateLimitPolicy),
+    Keyspace(Keyspace),
+}
+
 impl Model {
-    /// Reads a document, and keeps it if it is `right` as its schema says and otherwise.
-    pub(super) fn add(
-        &mut self,
-        kind: &str,
-        id: Id,
-        spot: Spot,
-        document: &Node,
-        right: bool,
-        reader: &mut Reader<'_>,
-    ) {
-        let before = reader.faults.len();
-        let right = |reader: &Reader<'_>| right && reader.faults.len() == before;
-        match kind {
-            "Gateway" => {
-                let gateway = gateway::read(id, document, reader);
-                self.gateways.extend(Some(gateway).filter(|_| right(reader)));
-            }
-            "HTTPRoute" => {
-                let route = http_route::read(id, spot, document, reader);
-                self.routes.extend(route.filter(|_| right(reader)));
-            }
-            "Service" => {
-                let service = service::read(id, spot, document, reader);
-                self.services.extend(Some(service).filter(|_| right(reader)));
-            }
-            "EndpointSlice" => {
-                let slice = service::read_slice(id, document, reader);
-                self.slices.extend(slice.filter(|_| right(reader)));
-            }
-            "RateLimitPolicy" => {
-                let policy = policy::read(id, document, reader);
-                self.policies.extend(Some(policy).filter(|_| right(reader)));
-            }
-            "Keyspace" => {
-                let keyspace = keyspace::read(&id, &spot, document, reader);
-                self.keyspace = keyspace.filter(|_| right(reader)).or(self.keyspace.take());
-            }
-            other => unreachable!("{other} has a schema and no reader"),
+    pub(super) fn add(&mut self, document: Document, is_target: bool) {
+        match document {
+            Document::Gateway(gateway) => self.gateways.push(Gateway { is_target, ..gateway }),
+            Document::Route(route) => self.routes.push(HttpRoute { is_target, ..route }),
+            Document::Service(service) => self.services.push(Service { is_target, ..service }),
+            Document::Slice(slice) => self.slices.push(slice),
+            Document::Policy(policy) => self.policies.push(policy),
+            Document::Keyspace(keyspace) => self.keyspace = Some(keyspace),
         }
     }
+}
+
+/// Reads a document. One with faults is read as far as that goes: for further ones, and for what
+/// it refers to.
+pub(super) fn read(
+    kind: &str,
+    id: Id,
+    spot: Spot,
+    document: &Node,
+    reader: &mut Reader<'_>,
+) -> Option<Document> {
+    Some(match kind {
+        "Gateway" => Document::Gateway(gateway::read(id, document, reader)),
+        "HTTPRoute" => Document::Route(http_route::read(id, spot, document, reader)?),
+        "Service" => Document::Service(service::read(id, spot, document, reader)),
+        "EndpointSlice" => Document::Slice(service::read_slice(id, document, reader)?),
+        "RateLimitPolicy" => Document::Policy(policy::read(id, document, reader)),
+        "Keyspace" => Document::Keyspace(keyspace::read(&id, &spot, document, reader)?),
+        other => unreachable!("{other} has a schema and no reader"),
+    })
 }
 
 /// What reading a document needs beside it.
 pub(super) struct Reader<'a> {
     pub(super) file: &'a Arc<str>,
     pub(super) faults: &'a mut Vec<Diagnostic>,
+    /// Where the document is not as its schema says.
+    pub(super) wrong: &'a HashSet<Mark>,
 }
 
 impl Reader<'_> {
@@ -130,6 +133,23 @@ impl Reader<'_> {
         Some(Located { value: u16::try_from(node.whole()?).ok()?, spot: self.spot(node.at) })
     }
 
+    /// What has no fault that has been told.
+    fn sound<T>(&self, value: Option<Located<T>>) -> Option<Located<T>> {
+        let at = |spot: &Spot| Mark { line: spot.line, column: spot.column };
+        value.filter(|value| !self.wrong.contains(&at(&value.spot)))
+    }
+
+    /// Whether these fields are there as texts without a fault, or not there and not misspelt
+    /// either: what they refer to would be another thing than is meant.
+    fn are_sound(&self, node: &Node, fields: &[&str]) -> bool {
+        // A document that is as its schema says has neither.
+        self.wrong.is_empty()
+            || fields.iter().all(|field| match node.get(field) {
+                Some(_) => self.sound(self.text(node, field)).is_some(),
+                None => !is_misspelt(node, field),
+            })
+    }
+
     /// Complains about the second of two in a list that are called the same.
     fn ensure_unique<'n>(
         &mut self,
@@ -148,6 +168,26 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// Whether a document of that kind has no fault where others refer to a part of it.
+pub(super) fn are_parts_sound(kind: &str, document: &Node, wrong: &HashSet<Mark>) -> bool {
+    let field = match kind {
+        "Gateway" => "listeners",
+        "HTTPRoute" => "rules",
+        "Service" => "ports",
+        _ => return false,
+    };
+    let Some(spec) = document.get("spec") else { return false };
+    let is_sound = |node: &Node| !node.any(&mut |at| wrong.contains(&at));
+    // Only rules may be missing.
+    spec.get(field).map_or(kind == "HTTPRoute" && !is_misspelt(spec, field), is_sound)
+}
+
+/// Whether a map has a key that is meant to be this field, which it lacks.
+fn is_misspelt(node: &Node, field: &str) -> bool {
+    let is_close = |key: &str| key != field && nearest(key, [field]).is_some();
+    node.get(field).is_none() && node.entries().iter().any(|entry| is_close(&entry.key))
 }
 
 /// The lists of a document, each item with its position and the text of a field.

@@ -16,7 +16,9 @@ pub struct RateLimitPolicy {
     /// Whose requests take tokens.
     pub targets: Vec<TargetRef>,
     /// All must have tokens left.
-    pub limits: Vec<PolicyLimit>,
+    pub limits: Vec<Limit>,
+    /// Names of all limits, with their positions: of those too that could not be read.
+    pub names: Vec<(usize, Located<String>)>,
 }
 
 /// A route, or a rule of it.
@@ -30,35 +32,28 @@ pub struct TargetRef {
     pub section: Option<Located<String>>,
 }
 
-/// A limit, and where its name stands.
-#[derive(Debug)]
-pub struct PolicyLimit {
-    /// Unique on the node.
-    pub name: Located<String>,
-    /// All of it.
-    pub limit: Limit,
-}
-
 pub(super) fn read(id: Id, document: &Node, reader: &mut Reader<'_>) -> RateLimitPolicy {
     let spec = document.get("spec");
     let list = |field: &str| spec.and_then(|spec| spec.get(field)).map_or(&[][..], Node::items);
     reader.ensure_unique("spec.limits", "name", named(list("limits"), "name"));
     let targets = list("targetRefs").iter().enumerate().filter_map(|(n, node)| {
-        Some(TargetRef {
-            path: format!("spec.targetRefs[{n}]"),
-            name: reader.text(node, "name")?,
-            section: reader.text(node, "sectionName"),
-        })
+        let path = format!("spec.targetRefs[{n}]");
+        let name = reader.text(node, "name")?;
+        let section = reader.sound(reader.text(node, "sectionName"));
+        let is_sound = reader.are_sound(node, &["group", "kind", "name"]);
+        is_sound.then_some(TargetRef { path, name, section })
     });
     let targets = targets.collect();
     let mut limits = Vec::new();
     for (n, node) in list("limits").iter().enumerate() {
         limits.extend(limit(&format!("spec.limits[{n}]"), node, reader));
     }
-    RateLimitPolicy { id, targets, limits }
+    let name = |(n, node)| Some((n, reader.sound(reader.text(node, "name"))?));
+    let names = list("limits").iter().enumerate().filter_map(name).collect();
+    RateLimitPolicy { id, targets, limits, names }
 }
 
-fn limit(path: &str, node: &Node, reader: &mut Reader<'_>) -> Option<PolicyLimit> {
+fn limit(path: &str, node: &Node, reader: &mut Reader<'_>) -> Option<Limit> {
     let number = |field: &str| reader.number(node, field).map(|number| number.value);
     let (name, tokens) = (reader.text(node, "name")?, number("rate")?);
     let fits = |n| (1..=MOST_TOKENS.0).contains(&n);
@@ -97,8 +92,7 @@ fn limit(path: &str, node: &Node, reader: &mut Reader<'_>) -> Option<PolicyLimit
     }
     let keys = keys(path, node, &name.value, &address, reader);
     let tokens = u64::from(tokens);
-    let limit = Limit { name: name.value.clone(), tokens, period, burst, cost, keys };
-    Some(PolicyLimit { name, limit })
+    Some(Limit { name: name.value, tokens, period, burst, cost, keys })
 }
 
 /// What has a bucket of its own.

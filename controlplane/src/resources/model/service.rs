@@ -29,6 +29,8 @@ pub struct Service {
     pub balance: Balance,
     /// What routes call it by.
     pub ports: Vec<ServicePort>,
+    /// Whether references to its ports can be checked: it is right, or what is wrong is elsewhere.
+    pub is_target: bool,
 }
 
 /// A port of a Service.
@@ -58,6 +60,8 @@ pub struct EndpointSlice {
 /// A port of a slice.
 #[derive(Debug)]
 pub struct SlicePort {
+    /// As in errors: `ports[0]`.
+    pub path: String,
     /// That of the Service's port.
     pub name: String,
     /// Where to connect.
@@ -87,7 +91,7 @@ pub(super) fn read(id: Id, spot: Spot, document: &Node, reader: &mut Reader<'_>)
         })
     });
     let ports = ports.collect();
-    Service { id, spot, balance: balance(document, reader), ports }
+    Service { id, spot, balance: balance(document, reader), ports, is_target: true }
 }
 
 fn balance(document: &Node, reader: &mut Reader<'_>) -> Balance {
@@ -117,8 +121,15 @@ pub(super) fn read_slice(
     let metadata = document.get("metadata")?;
     let service = metadata.get("labels").and_then(|labels| reader.text(labels, SERVICE_NAME));
     let Some(service) = service else {
-        let text = format!("metadata.labels.{SERVICE_NAME} is required: the name of the Service");
-        reader.fault(metadata.at, text);
+        let labels = metadata.get("labels");
+        // One that is no text has been told.
+        if labels.is_none_or(|labels| matches!(labels.value, Value::Map(_)))
+            && labels.and_then(|labels| labels.get(SERVICE_NAME)).is_none()
+        {
+            let text =
+                format!("metadata.labels.{SERVICE_NAME} is required: the name of the Service");
+            reader.fault(metadata.at, text);
+        }
         return None;
     };
     let wants_v6 = document.get("addressType").and_then(Node::text) == Some("IPv6");
@@ -148,13 +159,15 @@ pub(super) fn read_slice(
         }
     }
     let items = document.get("ports").map_or(&[][..], Node::items);
-    let ports = items.iter().filter_map(|node| {
-        let name = reader.text(node, "name").map_or_else(String::new, |name| name.value);
-        Some(SlicePort { name, port: reader.port(node, "port")? })
+    let name = |node| reader.text(node, "name").map_or_else(String::new, |name| name.value);
+    let names = items.iter().enumerate().map(|(n, node)| (n, node, name(node)));
+    let names: Vec<_> = names.collect();
+    let ports = names.iter().filter(|(_, node, _)| reader.are_sound(node, &["name"]));
+    let ports = ports.filter_map(|(n, node, name)| {
+        let port = reader.sound(reader.port(node, "port"))?;
+        Some(SlicePort { path: format!("ports[{n}]"), name: name.clone(), port })
     });
-    let ports: Vec<SlicePort> = ports.collect();
-    let names = ports.iter().zip(items).enumerate();
-    let names: Vec<_> = names.map(|(n, (port, node))| (n, node, port.name.clone())).collect();
+    let ports = ports.collect();
     reader.ensure_unique("ports", "name", names);
     Some(EndpointSlice { id, service, addresses, ports })
 }
