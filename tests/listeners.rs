@@ -154,23 +154,7 @@ fn its_own_listener_in_a_file(driver: &str) {
     assert!(said.contains(&format!("{}:{line}:", file.display())), "{said}");
 }
 
-fn default_ports(driver: &str) {
-    tools::alone(&format!("in_a_network_of_its_own::{driver}"));
-}
-
-mod in_a_network_of_its_own {
-    #[test]
-    #[ignore = "takes fixed ports; default_ports runs it"]
-    fn uring() {
-        super::on_default_ports("uring");
-    }
-
-    #[test]
-    #[ignore = "takes fixed ports; default_ports runs it"]
-    fn epoll() {
-        super::on_default_ports("epoll");
-    }
-}
+alone_on_each_driver!(default_ports, on_default_ports);
 
 /// Without `--http`: a Gateway on 8080 has that port, the default listener is not missed where
 /// another program has it, and all addresses of the machine are its own.

@@ -58,23 +58,7 @@ fn a_port_that_is_taken(driver: &str) {
     }
 }
 
-fn the_clusters_default_ports(driver: &str) {
-    tools::alone(&format!("in_a_network_of_its_own::{driver}"));
-}
-
-mod in_a_network_of_its_own {
-    #[test]
-    #[ignore = "takes fixed ports; the_clusters_default_ports runs it"]
-    fn uring() {
-        super::default_ports("uring");
-    }
-
-    #[test]
-    #[ignore = "takes fixed ports; the_clusters_default_ports runs it"]
-    fn epoll() {
-        super::default_ports("epoll");
-    }
-}
+alone_on_each_driver!(the_clusters_default_ports, default_ports);
 
 fn with_default_cluster(driver: &str) -> Node {
     let options = Options::driver(driver).arg("--shards").arg("2");

@@ -25,3 +25,4 @@ pub mod store;
 pub mod time;
 pub mod txn;
 pub mod wheel;
+pub mod word;

@@ -82,59 +82,18 @@ impl Reply {
     }
 
     fn number(&mut self, kind: u8, n: i64) {
-        let digit = |n: i64| b'0' + n as u8;
-        // The common lengths are written at once, without a call to copy.
-        match n {
-            0..10 => self.bytes.extend_from_slice(&[kind, digit(n), b'\r', b'\n']),
-            -9..0 => {
-                let text = [kind, b'-', digit(-n), b'\r', b'\n'];
-                self.bytes.extend_from_slice(&text);
-            }
-            10..100 => {
-                let text = [kind, digit(n / 10), digit(n % 10), b'\r', b'\n'];
-                self.bytes.extend_from_slice(&text);
-            }
-            _ => {
-                self.bytes.push(kind);
-                let mut digits = [0; 20];
-                self.bytes.extend_from_slice(crate::number::decimal(n, &mut digits));
-                self.bytes.extend_from_slice(b"\r\n");
-            }
-        }
+        let mut text = [0; LONGEST_NUMBER];
+        let len = spell(&mut text, kind, n);
+        self.bytes.extend_from_slice(&text[..len]);
     }
 
-    /// An array of integers, written at once: at most five, which is what commands have.
+    /// An array of at most five integers, appended at once.
     pub fn integers<const N: usize>(&mut self, values: [i64; N]) {
         const { assert!(N <= 5, "they fit the text") };
-        let mut text = [0; 4 + 5 * 23];
-        text[..4].copy_from_slice(&[b'*', b'0' + N as u8, b'\r', b'\n']);
-        let mut end = 4;
+        let mut text = [0; 6 * LONGEST_NUMBER];
+        let mut end = spell(&mut text, b'*', N as i64);
         for n in values {
-            let rest = &mut text[end..];
-            end += match n {
-                0..10 => {
-                    rest[..4].copy_from_slice(&[b':', b'0' + n as u8, b'\r', b'\n']);
-                    4
-                }
-                10..100 => {
-                    let (tens, ones) = (b'0' + (n / 10) as u8, b'0' + (n % 10) as u8);
-                    rest[..5].copy_from_slice(&[b':', tens, ones, b'\r', b'\n']);
-                    5
-                }
-                -9..0 => {
-                    rest[..5].copy_from_slice(&[b':', b'-', b'0' + -n as u8, b'\r', b'\n']);
-                    5
-                }
-                _ => {
-                    let mut digits = [0; 20];
-                    let digits = crate::number::decimal(n, &mut digits);
-                    let end = 1 + digits.len();
-                    rest[0] = b':';
-                    rest[1..end].copy_from_slice(digits);
-                    rest[end..end + 2].copy_from_slice(b"\r\n");
-                    end + 2
-                }
-            };
+            end += spell(&mut text[end..], b':', n);
         }
         self.bytes.extend_from_slice(&text[..end]);
     }
@@ -261,6 +220,37 @@ impl Reply {
         let offset = self.bytes.len();
         self.bytes.append(&mut other.bytes);
         self.blobs.extend(other.blobs.into_iter().map(|(at, blob)| (at + offset, blob)));
+    }
+}
+
+/// Bytes of a number with its kind and its line end.
+const LONGEST_NUMBER: usize = 23;
+
+/// Writes a kind, a number and a line end, and says how many bytes that took. The common lengths
+/// are written without a call to copy.
+#[inline]
+fn spell(text: &mut [u8], kind: u8, n: i64) -> usize {
+    let digit = |n: i64| b'0' + n as u8;
+    match n {
+        0..10 => {
+            text[..4].copy_from_slice(&[kind, digit(n), b'\r', b'\n']);
+            4
+        }
+        -9..100 => {
+            let first = if n < 0 { b'-' } else { digit(n / 10) };
+            let last = digit(if n < 0 { -n } else { n % 10 });
+            text[..5].copy_from_slice(&[kind, first, last, b'\r', b'\n']);
+            5
+        }
+        _ => {
+            let mut digits = [0; 20];
+            let digits = crate::number::decimal(n, &mut digits);
+            let end = 1 + digits.len();
+            text[0] = kind;
+            text[1..end].copy_from_slice(digits);
+            text[end..end + 2].copy_from_slice(b"\r\n");
+            end + 2
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 use crate::ids::SlotId;
+use crate::word::mark;
 
 /// The slot of a key.
 pub fn slot_of(key: &[u8]) -> SlotId {
@@ -23,16 +24,13 @@ fn hashed_part(key: &[u8]) -> &[u8] {
     }
 }
 
-/// First position of a byte, eight bytes a step (the zero-byte test of Hacker's Delight 6-1).
+/// First position of a byte, eight bytes a step.
 fn find(bytes: &[u8], wanted: u8) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let pattern = ONES * u64::from(wanted);
     let (words, rest) = bytes.as_chunks::<8>();
     for (i, word) in words.iter().enumerate() {
-        let differs = u64::from_le_bytes(*word) ^ pattern;
-        let zero = differs.wrapping_sub(ONES) & !differs & (ONES << 7);
-        if zero != 0 {
-            return Some(i * 8 + zero.trailing_zeros() as usize / 8);
+        let marks = mark(u64::from_le_bytes(*word), wanted);
+        if marks != 0 {
+            return Some(i * 8 + marks.trailing_zeros() as usize / 8);
         }
     }
     let tail = rest.iter().position(|byte| *byte == wanted)?;

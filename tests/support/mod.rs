@@ -51,6 +51,30 @@ macro_rules! on_each_driver {
     )*};
 }
 
+/// A test for each driver that runs `$body` in a network of its own ([`tools::alone`]), where it
+/// may take ports that are fixed: `$name` starts it, `in_a_network_of_its_own` is what it starts.
+#[macro_export]
+macro_rules! alone_on_each_driver {
+    ($name:ident, $body:ident) => {
+        fn $name(driver: &str) {
+            $crate::support::tools::alone(&format!("in_a_network_of_its_own::{driver}"));
+        }
+
+        mod in_a_network_of_its_own {
+            #[test]
+            #[ignore = "takes fixed ports; another test runs it in a network of its own"]
+            fn uring() {
+                super::$body("uring");
+            }
+            #[test]
+            #[ignore = "takes fixed ports; another test runs it in a network of its own"]
+            fn epoll() {
+                super::$body("epoll");
+            }
+        }
+    };
+}
+
 /// Asks again and again until `done` says yes, `limit` at most.
 #[track_caller]
 pub fn eventually(what: &str, limit: Duration, mut done: impl FnMut() -> bool) {

@@ -16,6 +16,20 @@ const UNREAD_CREDIT: usize = 64 << 10;
 /// Bytes of one request under way, and of what lies behind it (`client-query-buffer-limit`).
 pub(super) const QUERY_LIMIT: usize = 1 << 30;
 
+/// What parsing needs of a server, while a connection of it is at hand.
+macro_rules! intake {
+    ($server:ident) => {
+        Intake {
+            batch: &mut $server.batch,
+            hasher: $server.shard.hasher(),
+            store: &$server.shard.store,
+            blobs: &$server.blobs,
+            pool: &mut $server.pool,
+            settings: &$server.shard.settings,
+        }
+    };
+}
+
 impl<D: Driver> CacheServer<D> {
     pub(super) fn received(&mut self, key: ConnKey, loan: Loan) -> io::Result<()> {
         let bytes = self.driver.bytes(loan).len();
@@ -37,14 +51,7 @@ impl<D: Driver> CacheServer<D> {
             if !fresh || !conn.is_open() && !amid {
                 return self.more_unread(key, loan);
             }
-            let mut intake = Intake {
-                batch: &mut self.batch,
-                hasher: self.shard.hasher(),
-                store: &self.shard.store,
-                blobs: &self.blobs,
-                pool: &mut self.pool,
-                settings: &self.shard.settings,
-            };
+            let mut intake = intake!(self);
             if intake.fresh(conn, bytes, Source::Loan(loan)) == Parsed::All {
                 return self.shut_if_asked(key);
             }
@@ -102,14 +109,7 @@ impl<D: Driver> CacheServer<D> {
             if conn.closing.is_some() {
                 return Ok(());
             }
-            let mut intake = Intake {
-                batch: &mut self.batch,
-                hasher: self.shard.hasher(),
-                store: &self.shard.store,
-                blobs: &self.blobs,
-                pool: &mut self.pool,
-                settings: &self.shard.settings,
-            };
+            let mut intake = intake!(self);
             let parsed = intake.unread(conn);
             // With the gate open, the rest is an unfinished request: its other bytes must be
             // able to come, or, when the peer has ended, never will.

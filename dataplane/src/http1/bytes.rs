@@ -1,5 +1,7 @@
 //! Which byte may stand where, and how to look at eight of them at once.
 
+use shards::word::{HIGH, ONES};
+
 /// May be in a token (RFC 9110 section 5.6.2): methods, field names, codings.
 pub(super) const TOKEN: u8 = 1;
 /// May be in a path: visible ASCII without `?`, `#` and `\`.
@@ -99,9 +101,6 @@ pub(super) fn token_run(bytes: &[u8], mut at: usize) -> (usize, u8) {
     }
     run(bytes, at, TOKEN)
 }
-
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x8080_8080_8080_8080;
 
 /// Whether all bytes are of that class.
 pub(super) fn all(bytes: &[u8], wanted: u8) -> bool {

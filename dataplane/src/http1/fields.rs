@@ -4,7 +4,7 @@
 
 use super::Limits;
 use super::names::Known;
-use super::write::goes_on;
+use super::write::is_forwarded_as_received;
 
 /// A run of bytes of the slice that was scanned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,10 +95,14 @@ impl Fields {
         self.list.iter().filter(same).map(|field| field.value)
     }
 
-    /// The same, but those that no backend gets as they are ([`super::write::goes_on`]).
+    /// The same, but those that no backend gets as they are ([`super::write::is_forwarded_as_received`]).
     pub fn forwarded(&self, bytes: &[u8], name: &[u8]) -> impl Iterator<Item = Span> {
         let same = move |field: &&Field| field.name.of(bytes).eq_ignore_ascii_case(name);
-        self.list.iter().filter(same).filter(|one| goes_on(one)).map(|field| field.value)
+        self.list
+            .iter()
+            .filter(same)
+            .filter(|one| is_forwarded_as_received(one))
+            .map(|field| field.value)
     }
 
     /// Lines of that name are not forwarded; says how many there are. What frames and routes a

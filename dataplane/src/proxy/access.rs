@@ -17,6 +17,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use shards::time::Nanos;
+use shards::word::{HIGH, ONES, mark};
 
 use super::lines::{Lines, Pen};
 use crate::http1::write::decimal;
@@ -209,12 +210,10 @@ pub(super) fn text(line: &mut Vec<u8>, bytes: &[u8]) {
 /// Whether eight bytes all are visible ASCII or spaces, and neither quotes nor backslashes.
 #[inline]
 fn is_plain(word: u64) -> bool {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    // A byte that is zero borrows; where none is, nothing borrows, so that none is marked.
-    let has = |byte: u8| (word ^ (ONES * u64::from(byte))).wrapping_sub(ONES);
-    let below_space = word.wrapping_sub(ONES * 0x20);
-    (word | below_space | has(b'"') | has(b'\\') | has(0x7f)) & HIGH == 0
+    // Nothing borrows where no byte is below a space, so that none is marked.
+    let below_space = word.wrapping_sub(ONES * 0x20) & HIGH;
+    let odd = mark(word, b'"') | mark(word, b'\\') | mark(word, 0x7f);
+    (word & HIGH) | below_space | odd == 0
 }
 
 #[cfg(test)]

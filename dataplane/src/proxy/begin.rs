@@ -22,7 +22,7 @@ use crate::runtime::Driver;
 
 /// So often a request may have passed proxies of our kind (RFC 9110 section 7.6: a message is
 /// not forwarded in circles for ever).
-const LOOP: usize = 10;
+const MOST_HOPS: usize = 10;
 
 /// Where a request goes.
 #[derive(Clone, Copy, Debug)]
@@ -208,7 +208,9 @@ impl Proxy {
         if head.max_forwards == Some(0) {
             return Err(Cause::MaxForwards);
         }
-        if self.fields.has(http1::Known::Via) && http1::write::passes(bytes, &self.fields) >= LOOP {
+        if self.fields.has(http1::Known::Via)
+            && http1::write::own_hops(bytes, &self.fields) >= MOST_HOPS
+        {
             return Err(Cause::Loop);
         }
         let received = head.target.path(bytes);

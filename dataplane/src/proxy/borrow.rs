@@ -220,6 +220,7 @@ impl Proxy {
         let Some(number) = waits.and_then(|exchange| exchange.borrowing) else { return false };
         let asked = self.loans.asked.iter().find(|(asked, ..)| *asked == number);
         let Some((.., target)) = asked else { return false };
+        self.stats.late_loans.add(1);
         self.wait_no_more(hands, client, *target);
         true
     }

@@ -39,9 +39,9 @@ pub(super) fn throttle(c: &mut Context<'_>) -> Done {
         Some(rate) => rate,
         None => {
             let asked = [max_burst, count, period];
-            match c.shard.limiter.recent(asked) {
+            match c.shard.limiter.recent_rate(asked) {
                 Some(rate) => rate,
-                None => c.shard.limiter.note(asked, own_rate(max_burst, count, period)?),
+                None => c.shard.limiter.note_rate(asked, own_rate(max_burst, count, period)?),
             }
         }
     };
@@ -68,7 +68,9 @@ pub(super) fn throttle(c: &mut Context<'_>) -> Done {
 /// A number that is not negative, in redis-cell's words where it is none.
 fn number(c: &Context<'_>, number: usize) -> Result<u64, CommandError> {
     let bytes = c.args.at(number);
-    let parsed = digits(bytes).or_else(|| std::str::from_utf8(bytes).ok()?.parse().ok());
+    // Others than canonical spellings are numbers there, too: +1, 01.
+    let canonical = crate::number::unsigned(bytes).and_then(|n| i64::try_from(n).ok());
+    let parsed = canonical.or_else(|| std::str::from_utf8(bytes).ok()?.parse().ok());
     let Some(n) = parsed else {
         /// Bytes of the argument that the message repeats.
         const SHOWN: usize = 128;
@@ -78,18 +80,6 @@ fn number(c: &Context<'_>, number: usize) -> Result<u64, CommandError> {
     };
     let negative = CommandError::Text("ERR the numbers of a rate limit must not be negative");
     u64::try_from(n).map_err(|_| negative)
-}
-
-/// What has digits only, and not too many: nearly all numbers.
-#[inline]
-fn digits(bytes: &[u8]) -> Option<i64> {
-    if bytes.is_empty() || bytes.len() > 18 {
-        return None;
-    }
-    bytes.iter().try_fold(0, |value, byte| {
-        let digit = byte.wrapping_sub(b'0');
-        (digit < 10).then(|| value * 10 + i64::from(digit))
-    })
 }
 
 /// The rate that the arguments ask for.

@@ -4,6 +4,7 @@
 
 use super::spec::CommandSpec;
 use super::table::COMMANDS;
+use crate::word::lower;
 
 /// Entries of the table, a power of two well above the number of commands.
 const SIZE: usize = 1024;
@@ -56,18 +57,6 @@ impl Folded {
         let mixed = (self.first ^ self.last.rotate_left(29)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         ((mixed >> 44) as usize ^ self.len) % SIZE
     }
-}
-
-/// Eight bytes with their capital letters made small.
-#[inline]
-const fn lower(word: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = ONES << 7;
-    // In seven bits each, so that no sum carries into the next byte.
-    let low = word & !HIGH;
-    let from_a = low + ONES * (0x80 - b'A' as u64);
-    let beyond_z = low + ONES * (0x7f - b'Z' as u64);
-    word | (from_a & !beyond_z & !word & HIGH) >> 2
 }
 
 static FOLDED: [Folded; COMMANDS.len()] = {
@@ -150,12 +139,6 @@ mod tests {
             let expected = COMMANDS.iter().find(|c| c.name.as_bytes().eq_ignore_ascii_case(&name));
             let found = find(&name);
             prop_assert_eq!(found.map(|c| c.name), expected.map(|c| c.name));
-        }
-
-        #[test]
-        fn capital_letters_alone_become_small(bytes in any::<[u8; 8]>()) {
-            let folded = lower(u64::from_le_bytes(bytes)).to_le_bytes();
-            prop_assert_eq!(folded, bytes.map(|byte| byte.to_ascii_lowercase()));
         }
     }
 }

@@ -68,12 +68,12 @@ impl Limiter {
 
     /// The rate that these numbers made, if they were the last noted.
     #[inline]
-    pub fn recent(&self, numbers: [u64; 3]) -> Option<Rate> {
+    pub fn recent_rate(&self, numbers: [u64; 3]) -> Option<Rate> {
         self.recent.filter(|(noted, _)| *noted == numbers).map(|(_, rate)| rate)
     }
 
     /// Notes the rate that numbers make, and returns it.
-    pub fn note(&mut self, numbers: [u64; 3], rate: Rate) -> Rate {
+    pub fn note_rate(&mut self, numbers: [u64; 3], rate: Rate) -> Rate {
         self.recent = Some((numbers, rate));
         rate
     }

@@ -13,8 +13,8 @@
 //!
 //! Evidence (`examples/limit_cost.rs`, one virtual core of an AMD EPYC, random order): a decision
 //! by handle takes 4 to 5 ns and by name 33 to 39 ns, of which 12 are its hash, while the buckets
-//! are in the caches (1 to 1,000 of them); with 100,000 it is 34 and 230 ns, with a million 57 and
-//! 410: then it is the memory's time, one place by handle, an entry of the index and a place by
+//! are in the caches (1 to 1,000 of them); with 100,000 it is 33 and 190 ns, with a million 58 and
+//! 386: then it is the memory's time, one place by handle, an entry of the index and a place by
 //! name, one after the other.
 
 #![forbid(unsafe_code)]

@@ -20,7 +20,7 @@ use super::names::Known;
 use super::{Framing, Version};
 
 pub use chunk::{chunk, chunk_size, last_chunk};
-pub use request::{Forward, Scheme, goes_on, request};
+pub use request::{Forward, Scheme, is_forwarded_as_received, request};
 pub use response::{Back, Sent, response};
 
 /// How we call ourselves in Via.
@@ -66,7 +66,7 @@ fn via(out: &mut Vec<u8>, bytes: &[u8], fields: &Fields, version: Version) {
 }
 
 /// How often a message has come through one of us, by its Via.
-pub fn passes(bytes: &[u8], fields: &Fields) -> usize {
+pub fn own_hops(bytes: &[u8], fields: &Fields) -> usize {
     let elements = fields.all(Known::Via).flat_map(|value| value.of(bytes).split(|b| *b == b','));
     let ours = |element: &&[u8]| {
         let mut words = element.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());

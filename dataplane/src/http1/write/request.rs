@@ -74,7 +74,7 @@ const TOLD: u64 = bits(&[
 
 /// Whether a backend gets a field as it was received from a client that is not believed: what
 /// requests are routed and limited by is nothing that the backend does not see.
-pub fn goes_on(field: &Field) -> bool {
+pub fn is_forwarded_as_received(field: &Field) -> bool {
     const REPLACED: u64 = bits(&[
         Known::XForwardedFor,
         Known::XForwardedProto,

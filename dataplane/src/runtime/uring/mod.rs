@@ -49,8 +49,9 @@ const GROUP: u16 = 0;
 /// Buffer group of those.
 const PIECE_GROUP: u16 = 1;
 /// Most connections whose sends are made outside the ring. Their completions would be there
-/// before the wait that follows, and end it: with one, that wait and its turn are a quarter of
-/// what an exchange costs; from a few on, submitting them together is cheaper.
+/// before the wait that follows, and end it: a client alone takes two turns for an exchange
+/// through the proxy instead of four, and 0.94 (0.86 to 0.99) of the CPU, eight pairs. Others
+/// share one submission.
 const FEW_SENDS: usize = 1;
 /// How long accepting rests after it failed for want of descriptors or memory.
 const ACCEPT_REST: Nanos = Nanos(50_000_000);
