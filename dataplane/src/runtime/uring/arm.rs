@@ -14,11 +14,17 @@ use crate::runtime::{ConnKey, RECEIVE_BUFFERS};
 impl Uring {
     /// Watches for a reset, which goes on when the connection receives again.
     pub(super) fn watch(&mut self, key: ConnKey) {
-        let fits = |conn: &&mut Conn| !conn.watched && !conn.closing && !conn.releasing;
+        let fits = |conn: &&mut Conn| !conn.closing && !conn.releasing;
         let Some(conn) = self.conn(key).filter(fits) else {
             return;
         };
-        conn.watched = true;
+        if conn.broken {
+            let failed = conn.failed(key);
+            return self.pending.push(failed);
+        }
+        if std::mem::replace(&mut conn.watched, true) {
+            return;
+        }
         let fd = types::Fd(conn.fd.as_raw_fd());
         self.in_flight += 1;
         // Again and again, since the peer's end in order is told as well.

@@ -7,7 +7,6 @@ use std::os::fd::{FromRawFd, OwnedFd};
 
 use io_uring::cqueue;
 use rustix::io::Errno;
-use rustix::net::sockopt;
 
 use super::table::Receive;
 use super::{ACCEPT_REST, Uring};
@@ -110,11 +109,14 @@ impl Uring {
             return self.settle(key);
         }
         let result = cqe.result();
-        // One that receives hears of it by that.
-        let broken = result > 0 && result & i32::from(libc::POLLERR) != 0;
-        if broken && conn.receive != Receive::Armed {
-            let error = sockopt::socket_error(&conn.fd).and_then(|outcome| outcome).err();
-            events.push(Event::Failed(key, error.unwrap_or(Errno::CONNRESET).into()));
+        if result > 0 && result & i32::from(libc::POLLERR) != 0 {
+            // One that receives hears of it by that, after what has come before; or once it is
+            // paused.
+            if conn.wanted {
+                conn.broken = true;
+            } else {
+                events.push(conn.failed(key));
+            }
         }
     }
 
@@ -160,5 +162,65 @@ impl Uring {
         if leaving {
             self.settle(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    use rustix::net::sockopt::set_socket_linger;
+
+    use super::*;
+    use crate::runtime::{Driver, PIECES, Wait};
+
+    fn turn(driver: &mut Uring) -> Vec<Event> {
+        let mut events = Vec::new();
+        driver.turn(Wait::AtMost(100_000_000), &mut events).unwrap();
+        events
+    }
+
+    /// A receive ends for want of buffers in the turn in which the watch tells of the reset, and
+    /// then the connection is paused: nothing else would ever tell of it.
+    #[test]
+    fn a_reset_is_told_though_the_receive_had_no_buffer_for_it() {
+        let mut driver = Uring::new().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let pair = |driver: &mut Uring| {
+            let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let fd: OwnedFd = listener.accept().unwrap().0.into();
+            let key = driver.open(fd.into()).unwrap();
+            driver.receive_by_pieces(key, true);
+            turn(driver);
+            (key, peer)
+        };
+        // Half of the buffers are kept, and others take the rest before it.
+        let mut others: Vec<_> = (0..PIECES).map(|_| pair(&mut driver)).collect();
+        let (key, mut peer) = pair(&mut driver);
+        driver.pause(key);
+        turn(&mut driver);
+        driver.resume(key);
+        turn(&mut driver);
+        let mut kept = Vec::new();
+        for (_, other) in &mut others[..usize::from(PIECES) / 2] {
+            other.write_all(b"x").unwrap();
+            let events = turn(&mut driver);
+            let [Event::Received(_, loan)] = events[..] else { panic!("{events:?}") };
+            kept.extend(driver.keep(loan));
+        }
+        for (_, other) in &mut others[usize::from(PIECES) / 2..] {
+            other.write_all(b"x").unwrap();
+        }
+        peer.write_all(b"unread").unwrap();
+        set_socket_linger(peer.as_fd(), Some(Duration::ZERO)).unwrap();
+        drop(peer);
+        let events = turn(&mut driver);
+        assert_eq!((events.len(), driver.starved()), (usize::from(PIECES) / 2, 1), "{events:?}");
+        driver.pause(key);
+        let told = |event: &Event| matches!(event, Event::Failed(of, _) if *of == key);
+        assert!(turn(&mut driver).iter().any(told), "it is told at once");
     }
 }

@@ -5,9 +5,12 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::io::Errno;
+use rustix::net::sockopt;
+
 use super::send::Message;
 use super::{Uring, dial};
-use crate::runtime::{ConnKey, Payload};
+use crate::runtime::{ConnKey, Event, Payload};
 
 /// Where a connection's multishot receive stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +34,20 @@ pub(super) struct Conn {
     pub(super) dialled: Option<Box<dial::Address>>,
     /// Whether a reset is watched for, which is done while it is paused.
     pub(super) watched: bool,
+    /// Whether a reset was told while it received. The receive may never tell of it, since it may
+    /// end for want of buffers, and the watch says it once.
+    pub(super) broken: bool,
     /// Whether the caller wants its descriptor back.
     pub(super) releasing: bool,
     pub(super) closing: bool,
+}
+
+impl Conn {
+    /// That it is broken, and why.
+    pub(super) fn failed(&self, key: ConnKey) -> Event {
+        let error = sockopt::socket_error(&self.fd).and_then(|outcome| outcome).err();
+        Event::Failed(key, error.unwrap_or(Errno::CONNRESET).into())
+    }
 }
 
 impl Uring {
@@ -56,6 +70,7 @@ impl Uring {
             message: None,
             dialled,
             watched: false,
+            broken: false,
             releasing: false,
             closing: false,
         })
