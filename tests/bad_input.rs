@@ -215,6 +215,9 @@ fn noise_harms_nobody_else(driver: &str) {
 fn more_clients_than_allowed_are_told(driver: &str) {
     let node = Node::start(driver);
     let mut first = node.client();
+    eventually("nobody else is there", Duration::from_secs(5), || {
+        first.call("CLIENT LIST").text().lines().count() == 1
+    });
     assert_eq!(first.call("CONFIG SET maxclients 3").text(), "OK");
     let mut inside: Vec<_> = (0..2).map(|_| node.client()).collect();
     for client in &mut inside {
