@@ -80,6 +80,7 @@ names! {
     IfModifiedSince "if-modified-since" KEPT | NO_TRAILER;
     IfUnmodifiedSince "if-unmodified-since" KEPT | NO_TRAILER;
     IfRange "if-range" KEPT | NO_TRAILER;
+    UserAgent "user-agent" 0;
 }
 
 const _: () = assert!(Known::ALL.len() < 64, "one bit each, and one for the others");

@@ -20,7 +20,7 @@ use shards::time::Nanos;
 use shards::word::{HIGH, ONES, mark};
 
 use super::lines::{Lines, Pen};
-use crate::http1::write::decimal;
+use crate::http1::write::{PAIRS, decimal};
 
 /// Bytes of lines after which a batch leaves.
 const BATCH_BYTES: usize = 128 << 10;
@@ -38,11 +38,14 @@ pub(super) struct AccessLog {
     lines: Box<Lines>,
     /// When the first of them came.
     since: Nanos,
+    /// How a line begins in this second.
+    stamp: Vec<u8>,
+    second: Option<u64>,
 }
 
 impl AccessLog {
     pub(super) fn new(pen: Option<Pen>) -> Self {
-        Self { pen, lines: Box::default(), since: Nanos(0) }
+        Self { pen, lines: Box::default(), since: Nanos(0), stamp: Vec::new(), second: None }
     }
 
     /// Whether anybody reads it.
@@ -51,7 +54,32 @@ impl AccessLog {
         self.pen.is_some()
     }
 
-    /// Adds a line, which [`begin`] has begun and [`finish`] has finished.
+    /// The first part of a line.
+    pub(super) fn begin(&mut self, line: &mut Vec<u8>, asked: &Asked<'_>) {
+        let second = asked.wall_us / 1_000_000;
+        if self.second.replace(second) != Some(second) {
+            self.stamp.clear();
+            number(&mut self.stamp, b"{\"time\":", second);
+            self.stamp.push(b'.');
+        }
+        line.extend_from_slice(&self.stamp);
+        padded(line, asked.wall_us % 1_000_000);
+        put(line, b",\"id\":\"");
+        line.extend_from_slice(asked.id);
+        put(line, b"\",\"client\":\"");
+        line.extend_from_slice(asked.client);
+        put(line, b"\",\"method\":\"");
+        text(line, asked.method);
+        put(line, b"\",\"host\":\"");
+        text(line, asked.host);
+        put(line, b"\",\"path\":\"");
+        text(line, asked.path);
+        put(line, b"\",\"agent\":\"");
+        text(line, asked.agent);
+        put(line, if asked.old { b"\",\"version\":\"1.0\"" } else { b"\",\"version\":\"1.1\"" });
+    }
+
+    /// Adds a line, which [`Self::begin`] has begun and [`finish`] has finished.
     pub(super) fn add(&mut self, line: &[u8], now: Nanos) {
         if self.lines.count == 0 {
             self.since = now;
@@ -125,63 +153,42 @@ pub(super) struct Became<'a> {
     pub(super) cause: &'a str,
 }
 
-/// The first part of a line.
-pub(super) fn begin(line: &mut Vec<u8>, asked: &Asked<'_>) {
-    let (seconds, rest) = (asked.wall_us / 1_000_000, asked.wall_us % 1_000_000);
-    put(line, b"{\"time\":");
-    decimal(line, seconds);
-    line.push(b'.');
-    padded(line, rest);
-    put(line, b",\"id\":\"");
-    put(line, asked.id);
-    put(line, b"\",\"client\":\"");
-    put(line, asked.client);
-    for (name, value) in [
-        (&b"\",\"method\":\""[..], asked.method),
-        (b"\",\"host\":\"", asked.host),
-        (b"\",\"path\":\"", asked.path),
-        (b"\",\"agent\":\"", asked.agent),
-    ] {
-        put(line, name);
-        text(line, value);
-    }
-    put(line, if asked.old { b"\",\"version\":\"1.0\"" } else { b"\",\"version\":\"1.1\"" });
-}
-
-/// The second.
+/// The second part of a line.
 pub(super) fn finish(line: &mut Vec<u8>, became: &Became<'_>) {
-    for (name, value) in [
-        (&b",\"status\":"[..], u64::from(became.status)),
-        (b",\"bytes_in\":", became.bytes_in),
-        (b",\"bytes_out\":", became.bytes_out),
-        (b",\"us\":", became.us),
-        (b",\"tries\":", became.tries.into()),
-    ] {
-        put(line, name);
-        decimal(line, value);
-    }
+    number(line, b",\"status\":", became.status.into());
+    number(line, b",\"bytes_in\":", became.bytes_in);
+    number(line, b",\"bytes_out\":", became.bytes_out);
+    number(line, b",\"us\":", became.us);
+    number(line, b",\"tries\":", became.tries.into());
     if let Some(first) = became.first_us {
-        put(line, b",\"first_us\":");
-        decimal(line, first);
+        number(line, b",\"first_us\":", first);
     }
     if !became.endpoint.is_empty() {
         put(line, b",\"endpoint\":\"");
-        put(line, became.endpoint);
+        line.extend_from_slice(became.endpoint);
         line.push(b'"');
     }
     put(line, b",\"cause\":\"");
-    put(line, became.cause.as_bytes());
+    line.extend_from_slice(became.cause.as_bytes());
     put(line, b"\"}\n");
 }
 
-fn put(line: &mut Vec<u8>, bytes: &[u8]) {
+/// What is always the same: a copy whose length is known is a few moves.
+#[inline(always)]
+fn put<const N: usize>(line: &mut Vec<u8>, bytes: &[u8; N]) {
     line.extend_from_slice(bytes);
+}
+
+#[inline(always)]
+fn number<const N: usize>(line: &mut Vec<u8>, name: &[u8; N], n: u64) {
+    put(line, name);
+    decimal(line, n);
 }
 
 /// Six digits.
 fn padded(line: &mut Vec<u8>, n: u64) {
-    let digit = |power: u64| b'0' + (n / power % 10) as u8;
-    put(line, &[100_000, 10_000, 1_000, 100, 10, 1].map(digit));
+    let pair = |power: u64| PAIRS[(n / power % 100) as usize];
+    line.extend_from_slice([10_000, 100, 1].map(pair).as_flattened());
 }
 
 /// Text within a JSON string (RFC 8259 section 7). Bytes beyond ASCII are written as the
@@ -189,9 +196,16 @@ fn padded(line: &mut Vec<u8>, n: u64) {
 pub(super) fn text(line: &mut Vec<u8>, bytes: &[u8]) {
     let shown = &bytes[..bytes.len().min(LONGEST_TEXT)];
     let plain = |b: &u8| (0x20..0x7f).contains(b) && *b != b'"' && *b != b'\\';
-    let (words, rest) = shown.as_chunks::<8>();
-    if words.iter().all(|word| is_plain(u64::from_le_bytes(*word))) && rest.iter().all(plain) {
-        put(line, shown);
+    // The last eight bytes may be looked at twice.
+    let all_plain = match shown.last_chunk::<8>() {
+        Some(last) => {
+            let words = shown.as_chunks::<8>().0.iter().chain([last]);
+            words.fold(true, |all, word| all & is_plain(u64::from_le_bytes(*word)))
+        }
+        None => shown.iter().all(plain),
+    };
+    if all_plain {
+        line.extend_from_slice(shown);
     } else {
         for byte in shown {
             match byte {
@@ -248,7 +262,7 @@ mod tests {
     #[test]
     fn a_line_is_json() {
         let mut line = Vec::new();
-        begin(
+        AccessLog::default().begin(
             &mut line,
             &Asked {
                 wall_us: 1_700_000_000_000_042,

@@ -175,7 +175,7 @@ impl Proxy {
             self.buffers.fill(&mut exchange.record);
             let mut line = std::mem::take(&mut exchange.record);
             let text = *exchange.id.text();
-            let agent = self.fields.named(bytes, b"user-agent").next();
+            let agent = self.fields.all(Known::UserAgent).next();
             let asked = access::Asked {
                 wall_us: self.now.wall_us,
                 id: exchange.given_id().unwrap_or(&text),
@@ -186,7 +186,7 @@ impl Proxy {
                 old: exchange.head.old,
                 agent: agent.map_or(b"", |agent| agent.of(bytes)),
             };
-            access::begin(&mut line, &asked);
+            self.log.begin(&mut line, &asked);
             exchange.record = line;
         }
         exchange

@@ -97,7 +97,7 @@ impl Proxy {
                 old: false,
                 agent: b"",
             };
-            access::begin(&mut line, &asked);
+            self.log.begin(&mut line, &asked);
             let became = Became {
                 status: cause.status(),
                 bytes_in: 0,

@@ -26,7 +26,7 @@ use shards::time::Nanos;
 use super::begin::Heard;
 use super::cause::Cause;
 use super::peers::Client;
-use super::said::{Said, Window, ceil_seconds, said_by, say};
+use super::said::{Said, ceil_seconds, said_by, say};
 use super::{Hands, Proxy};
 use crate::http1::Fields;
 use crate::http1::write::decimal;
@@ -97,7 +97,8 @@ impl Proxy {
             self.scratch.clear();
             self.scratch.extend_from_slice(limit.name().as_bytes());
             for part in limit.keys() {
-                let about = About { ip: client.ip, path, route: view.route(), bytes };
+                let text = client.address.text();
+                let about = About { ip: client.ip, text, path, route: view.route(), bytes };
                 value(&mut self.scratch, part, &about, &self.fields, buckets.hasher);
             }
             shorten(&mut self.scratch, buckets.hasher);
@@ -127,7 +128,7 @@ impl Proxy {
                 retry_after,
                 reset_after: ceil_seconds(decision.reset_after()),
             };
-            say(&mut exchange.extra, limit.name(), limit.window(), said);
+            say(&mut exchange.extra, &served.sayings[id.0 as usize], said);
             if said.limited {
                 return Err(Cause::Limited);
             }
@@ -227,8 +228,7 @@ impl Proxy {
         let mut limits = served.config.rule(rule).limits();
         let asked = exchange.limits.checked_sub(1).and_then(|n| limits.nth(n));
         if let Some(id) = asked {
-            let limit = served.config.limit(id);
-            say(&mut exchange.extra, limit.name(), limit.window(), said);
+            say(&mut exchange.extra, &served.sayings[id.0 as usize], said);
         }
         let limited = said.limited && !cfg!(corelane_mutant = "limit_off_elsewhere");
         if limited { Err(Cause::Limited) } else { Ok(()) }
@@ -263,6 +263,8 @@ impl Questions {
 /// What a value is made of.
 struct About<'a> {
     ip: IpAddr,
+    /// The same as it is written.
+    text: &'a [u8],
     path: &'a [u8],
     route: &'a str,
     bytes: &'a [u8],
@@ -272,7 +274,10 @@ struct About<'a> {
 fn value(out: &mut Vec<u8>, part: KeyPart<'_>, about: &About<'_>, fields: &Fields, hasher: Hasher) {
     out.push(b':');
     match part {
-        KeyPart::ClientAddress { v4, v6 } => address(out, about.ip, v4, v6),
+        KeyPart::ClientAddress { v4, v6 } => match about.ip {
+            IpAddr::V4(_) if v4 >= 32 => out.extend_from_slice(about.text),
+            ip => address(out, ip, v4, v6),
+        },
         KeyPart::Header(name) => {
             // A request without it shares one bucket with all others without it, and so do all
             // with several lines: nobody can tell which of them the server behind takes, so that
@@ -334,12 +339,14 @@ fn shorten(name: &mut Vec<u8>, hasher: Hasher) {
 }
 
 fn plain(out: &mut Vec<u8>, value: &[u8]) {
-    for byte in value {
-        match byte {
-            b':' => out.extend_from_slice(b"%3A"),
-            b'%' => out.extend_from_slice(b"%25"),
-            byte => out.push(*byte),
-        }
+    for part in value.split_inclusive(|byte| matches!(byte, b':' | b'%')) {
+        let (last, rest) = match part {
+            [rest @ .., b':'] => (&b"%3A"[..], rest),
+            [rest @ .., b'%'] => (&b"%25"[..], rest),
+            rest => (&b""[..], rest),
+        };
+        out.extend_from_slice(rest);
+        out.extend_from_slice(last);
     }
 }
 

@@ -89,7 +89,7 @@ fn framing(out: &mut Vec<u8>, framing: Framing) {
 }
 
 /// All numbers of two digits.
-const PAIRS: [[u8; 2]; 100] = {
+pub(crate) const PAIRS: [[u8; 2]; 100] = {
     let mut pairs = [[0; 2]; 100];
     let mut n = 0;
     while n < 100 {
@@ -113,19 +113,24 @@ pub fn decimal(out: &mut Vec<u8>, number: u64) {
     }
 }
 
-/// Two digits at a time.
+/// Two digits at a time, the last first. All twenty places are copied, whose number is known.
 fn long_decimal(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0; 20];
-    let mut at = digits.len();
+    let len = number.ilog10() as usize + 1;
+    let mut at = len;
     while number >= 100 {
         at -= 2;
         digits[at..at + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
         number /= 100;
     }
-    at -= 2;
-    digits[at..at + 2].copy_from_slice(&PAIRS[number as usize]);
-    let skip = usize::from(number < 10);
-    out.extend_from_slice(&digits[at + skip..]);
+    if at == 1 {
+        digits[0] = b'0' + number as u8;
+    } else {
+        digits[..2].copy_from_slice(&PAIRS[number as usize]);
+    }
+    let end = out.len() + len;
+    out.extend_from_slice(&digits);
+    out.truncate(end);
 }
 
 /// A client's address as it is written: once for its connection, not for each of its requests.
