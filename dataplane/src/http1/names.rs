@@ -176,10 +176,12 @@ impl Known {
         }
     }
 
-    /// Which one a name would be for a server that takes `_` for `-`, or either for nothing.
+    /// Which one a name would be for a server that takes `_` for `-`, or either for nothing, of
+    /// those that mean something to more than a log.
     #[cold]
     pub(super) fn twin_of(name: &[u8]) -> Self {
-        let twin = Self::ALL.iter().find(|(_, text)| letters(text.as_bytes()).eq(letters(name)));
+        let mut names = Self::ALL.iter().filter(|(known, _)| known.is_hop() || known.is_kept());
+        let twin = names.find(|(_, text)| letters(text.as_bytes()).eq(letters(name)));
         twin.map_or(Self::Other, |(known, _)| *known)
     }
 
@@ -253,6 +255,7 @@ mod tests {
             ("_host", Known::Host),
             ("X_Forwarded_For", Known::XForwardedFor),
             ("x_trace", Known::Other),
+            ("user_agent", Known::Other),
         ] {
             assert_eq!(Known::twin_of(twin.as_bytes()), known, "{twin}");
         }

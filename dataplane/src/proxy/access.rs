@@ -246,6 +246,41 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_second_is_that_of_the_request() {
+        let mut log = AccessLog::default();
+        for (wall_us, expect) in [
+            (1_700_000_000_999_999, "{\"time\":1700000000.999999,"),
+            (1_700_000_001_000_000, "{\"time\":1700000001.000000,"),
+            (12_345_678, "{\"time\":12.345678,"),
+        ] {
+            let mut line = Vec::new();
+            let asked = Asked {
+                wall_us,
+                id: b"",
+                client: b"",
+                method: b"",
+                host: b"",
+                path: b"",
+                old: false,
+                agent: b"",
+            };
+            log.begin(&mut line, &asked);
+            assert!(line.starts_with(expect.as_bytes()), "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn one_odd_byte_is_found_wherever_it_is() {
+        for len in 0..=17 {
+            for at in 0..len {
+                let mut bytes = vec![b'x'; len];
+                bytes[at] = b'"';
+                assert_eq!(shown(&bytes).matches("\\\"").count(), 1, "at {at} of {len}");
+            }
+        }
+    }
+
     fn shown(bytes: &[u8]) -> String {
         let mut line = Vec::new();
         text(&mut line, bytes);

@@ -97,8 +97,8 @@ impl Proxy {
             self.scratch.clear();
             self.scratch.extend_from_slice(limit.name().as_bytes());
             for part in limit.keys() {
-                let text = client.address.text();
-                let about = About { ip: client.ip, text, path, route: view.route(), bytes };
+                let (ip, ip_text) = (client.ip, client.address.text());
+                let about = About { ip, ip_text, path, route: view.route(), bytes };
                 value(&mut self.scratch, part, &about, &self.fields, buckets.hasher);
             }
             shorten(&mut self.scratch, buckets.hasher);
@@ -264,7 +264,7 @@ impl Questions {
 struct About<'a> {
     ip: IpAddr,
     /// The same as it is written.
-    text: &'a [u8],
+    ip_text: &'a [u8],
     path: &'a [u8],
     route: &'a str,
     bytes: &'a [u8],
@@ -275,7 +275,7 @@ fn value(out: &mut Vec<u8>, part: KeyPart<'_>, about: &About<'_>, fields: &Field
     out.push(b':');
     match part {
         KeyPart::ClientAddress { v4, v6 } => match about.ip {
-            IpAddr::V4(_) if v4 >= 32 => out.extend_from_slice(about.text),
+            IpAddr::V4(_) if v4 >= 32 => out.extend_from_slice(about.ip_text),
             ip => address(out, ip, v4, v6),
         },
         KeyPart::Header(name) => {
@@ -291,7 +291,7 @@ fn value(out: &mut Vec<u8>, part: KeyPart<'_>, about: &About<'_>, fields: &Field
     }
 }
 
-/// The network that an address is in, with its length where that is not the whole address.
+/// The network that an address is in, with its length where that is not a whole address of IPv6.
 fn address(out: &mut Vec<u8>, ip: IpAddr, v4: u8, v6: u8) {
     let mut text = [0u8; 64];
     let mut left = &mut text[..];
@@ -300,9 +300,7 @@ fn address(out: &mut Vec<u8>, ip: IpAddr, v4: u8, v6: u8) {
         IpAddr::V4(ip) => {
             let mask = u32::MAX.checked_shl(32 - u32::from(v4.min(32))).unwrap_or(0);
             let network = Ipv4Addr::from_bits(ip.to_bits() & mask);
-            let whole = v4 >= 32;
-            write!(left, "{network}")
-                .and_then(|()| if whole { Ok(()) } else { write!(left, "/{v4}") })
+            write!(left, "{network}/{v4}")
         }
         IpAddr::V6(ip) => {
             let mask = u128::MAX.checked_shl(128 - u32::from(v6.min(128))).unwrap_or(0);
@@ -355,9 +353,19 @@ mod tests {
     use super::*;
 
     fn named(ip: &str, v4: u8, v6: u8) -> String {
+        let ip = ip.parse().unwrap();
+        let text = crate::http1::write::Address::of(ip);
+        let about = About { ip, ip_text: text.text(), path: b"", route: "", bytes: b"" };
         let mut out = Vec::new();
-        address(&mut out, ip.parse().unwrap(), v4, v6);
-        String::from_utf8(out).unwrap()
+        let part = KeyPart::ClientAddress { v4, v6 };
+        value(
+            &mut out,
+            part,
+            &about,
+            &Fields::new(&crate::http1::Limits::default()),
+            Hasher::new(1),
+        );
+        String::from_utf8(out).unwrap().split_off(1)
     }
 
     #[test]

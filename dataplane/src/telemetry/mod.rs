@@ -105,7 +105,7 @@ counts! {
     counter departed ["http_departed_connections"]: "Connections of HTTP clients that have gone.";
     counter dialled ["http_dialled_connections"]: "Connections to servers begun.";
     counter reused ["http_reused_connections"]: "Requests that went over a connection that had served before.";
-    counter late_loans ["http_late_loans"]: "Requests that did not wait any longer for another shard's idle connection, and dialled.";
+    counter late_loans ["http_late_loans"]: "Requests that did not wait any longer for another shard's idle connection, and went on without it.";
     counter borrowed ["http_borrowed_connections"]: "Idle connections to servers that came from another shard.";
     counter lent ["http_lent_connections"]: "Idle connections to servers that went to another shard.";
     counter requests ["http_requests"]: "Requests whose head was whole and sound.";

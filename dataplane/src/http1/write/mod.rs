@@ -173,3 +173,18 @@ impl std::fmt::Debug for Address {
         f.write_str(&String::from_utf8_lossy(self.text()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_all_lengths() {
+        let powers = (0..20).map(|n| 10_u64.pow(n));
+        for n in powers.flat_map(|power| [power - 1, power, power + 1]).chain([12_345, u64::MAX]) {
+            let mut out = b"n=".to_vec();
+            decimal(&mut out, n);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("n={n}"));
+        }
+    }
+}

@@ -19,8 +19,12 @@ impl Uring {
             return;
         };
         if conn.broken {
-            let failed = conn.failed(key);
-            return self.pending.push(failed);
+            // One that receives again hears of it by that, after what has come before.
+            if !conn.wanted {
+                let failed = conn.failed(key);
+                self.pending.push(failed);
+            }
+            return;
         }
         if std::mem::replace(&mut conn.watched, true) {
             return;
@@ -79,7 +83,7 @@ impl Uring {
             ring.take_back();
             ring.publish();
         }
-        while let Some(key) = self.ended.pop() {
+        while let Some(key) = self.watches.pop() {
             self.watch(key);
         }
         while let Some(key) = self.starved.pop() {

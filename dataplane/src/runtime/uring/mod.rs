@@ -74,8 +74,9 @@ pub struct Uring {
     loans: Vec<u16>,
     /// Connections that have been released and not been told of.
     released: Vec<(ConnKey, OwnedFd)>,
-    /// Connections whose peers have ended: watched from the next turn on, if they are open then.
-    ended: Vec<ConnKey>,
+    /// Connections whose peers have ended, or that are broken: watched from the next turn on, if
+    /// they are open and do not receive then.
+    watches: Vec<ConnKey>,
     /// Connections whose receive ended for want of buffers; armed anew next turn.
     starved: Vec<ConnKey>,
     starved_count: u64,
@@ -111,7 +112,7 @@ impl Uring {
             accept_rests: None,
             loans: Vec::new(),
             released: Vec::new(),
-            ended: Vec::new(),
+            watches: Vec::new(),
             starved: Vec::new(),
             starved_count: 0,
             completions: Vec::new(),
@@ -181,12 +182,17 @@ impl Driver for Uring {
     fn pause(&mut self, key: ConnKey) {
         let Some(conn) = self.conn(key) else { return };
         conn.wanted = false;
+        let broken = conn.broken;
         if conn.receive == Receive::Armed {
             conn.receive = Receive::Cancelling;
             let entry = opcode::AsyncCancel::new(Op::Receive.token(key)).build();
             self.push(entry, Op::Cancel, key);
         }
-        self.watch(key);
+        if broken {
+            self.watches.push(key); // it may be resumed before the next turn
+        } else {
+            self.watch(key);
+        }
     }
 
     fn resume(&mut self, key: ConnKey) {
