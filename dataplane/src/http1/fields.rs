@@ -95,7 +95,8 @@ impl Fields {
         self.list.iter().filter(same).map(|field| field.value)
     }
 
-    /// The same, but those that no backend gets as they are ([`super::write::is_forwarded_as_received`]).
+    /// The same, but those that no backend gets as they are
+    /// ([`super::write::is_forwarded_as_received`]).
     pub fn forwarded(&self, bytes: &[u8], name: &[u8]) -> impl Iterator<Item = Span> {
         let same = move |field: &&Field| field.name.of(bytes).eq_ignore_ascii_case(name);
         self.list

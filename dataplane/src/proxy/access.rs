@@ -130,6 +130,7 @@ impl Drop for AccessLog {
 }
 
 /// What is known of a request when its head has come.
+#[derive(Default)]
 pub(super) struct Asked<'a> {
     pub(super) wall_us: u64,
     pub(super) id: &'a [u8],
@@ -255,17 +256,7 @@ mod tests {
             (12_345_678, "{\"time\":12.345678,"),
         ] {
             let mut line = Vec::new();
-            let asked = Asked {
-                wall_us,
-                id: b"",
-                client: b"",
-                method: b"",
-                host: b"",
-                path: b"",
-                old: false,
-                agent: b"",
-            };
-            log.begin(&mut line, &asked);
+            log.begin(&mut line, &Asked { wall_us, ..Asked::default() });
             assert!(line.starts_with(expect.as_bytes()), "{}", line.escape_ascii());
         }
     }

@@ -91,11 +91,7 @@ impl Proxy {
                 wall_us: self.now.wall_us,
                 id: &id,
                 client: client.address.text(),
-                method: b"",
-                host: b"",
-                path: b"",
-                old: false,
-                agent: b"",
+                ..access::Asked::default()
             };
             self.log.begin(&mut line, &asked);
             let became = Became {

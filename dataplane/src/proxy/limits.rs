@@ -128,7 +128,7 @@ impl Proxy {
                 retry_after,
                 reset_after: ceil_seconds(decision.reset_after()),
             };
-            say(&mut exchange.extra, &served.sayings[id.0 as usize], said);
+            say(&mut exchange.extra, &served.constant_fields[id.0 as usize], said);
             if said.limited {
                 return Err(Cause::Limited);
             }
@@ -228,7 +228,7 @@ impl Proxy {
         let mut limits = served.config.rule(rule).limits();
         let asked = exchange.limits.checked_sub(1).and_then(|n| limits.nth(n));
         if let Some(id) = asked {
-            say(&mut exchange.extra, &served.sayings[id.0 as usize], said);
+            say(&mut exchange.extra, &served.constant_fields[id.0 as usize], said);
         }
         let limited = said.limited && !cfg!(corelane_mutant = "limit_off_elsewhere");
         if limited { Err(Cause::Limited) } else { Ok(()) }

@@ -37,8 +37,8 @@ impl Window for LimitView<'_> {
     }
 }
 
-/// What is the same in all answers of a limit: the fields for it up to what remains.
-pub(super) fn saying(name: &str, (quota, window): (u64, u64)) -> Box<[u8]> {
+/// What is the same in all answers about a limit: the fields for it up to what remains.
+pub(super) fn constant_fields(name: &str, (quota, window): (u64, u64)) -> Box<[u8]> {
     let mut out = Vec::new();
     quoted(&mut out, b"RateLimit-Policy: ", name);
     pair(&mut out, b";q=", quota);
@@ -50,9 +50,9 @@ pub(super) fn saying(name: &str, (quota, window): (u64, u64)) -> Box<[u8]> {
 }
 
 /// The fields for one limit.
-pub(super) fn say(out: &mut Vec<u8>, saying: &[u8], said: Said) {
+pub(super) fn say(out: &mut Vec<u8>, constant: &[u8], said: Said) {
     let reset = if said.limited { said.retry_after } else { Some(said.reset_after) };
-    out.extend_from_slice(saying);
+    out.extend_from_slice(constant);
     decimal(out, said.remaining);
     if let Some(reset) = reset {
         pair(out, b";t=", reset);
@@ -106,12 +106,12 @@ mod tests {
     fn fields_say_what_the_bucket_has_said() {
         let mut out = Vec::new();
         let said = Said { limited: false, remaining: 19, retry_after: None, reset_after: 1 };
-        say(&mut out, &saying("per-client", (100, 1)), said);
+        say(&mut out, &constant_fields("per-client", (100, 1)), said);
         let expect = "RateLimit-Policy: \"per-client\";q=100;w=1\r\n\
                       RateLimit: \"per-client\";r=19;t=1\r\n";
         assert_eq!(String::from_utf8(std::mem::take(&mut out)).unwrap(), expect);
         let said = Said { limited: true, remaining: 0, retry_after: Some(3), reset_after: 9 };
-        say(&mut out, &saying("x", (1, 9)), said);
+        say(&mut out, &constant_fields("x", (1, 9)), said);
         let expect = "RateLimit-Policy: \"x\";q=1;w=9\r\nRateLimit: \"x\";r=0;t=3\r\n\
                       Retry-After: 3\r\n";
         assert_eq!(String::from_utf8(out).unwrap(), expect);

@@ -17,7 +17,7 @@ use shards::time::Nanos;
 use super::borrow::Idle;
 use super::peers::{Target, Written};
 use super::pool::Pool;
-use super::said::{Window, saying};
+use super::said::{self, Window};
 
 /// An endpoint of this generation.
 #[derive(Debug)]
@@ -48,8 +48,8 @@ pub struct Served {
     places: HashMap<u32, usize>,
     /// Of each limit.
     pub(super) rates: Vec<Rate>,
-    /// What answers say of each, as far as it is always the same.
-    pub(super) sayings: Vec<Box<[u8]>>,
+    /// What answers say of each as far as it is always the same.
+    pub(super) constant_fields: Vec<Box<[u8]>>,
     /// The same by name, for whoever names a bucket.
     pub(super) policies: Arc<Policies>,
 }
@@ -140,9 +140,9 @@ impl Endpoints {
     pub fn serve(&mut self, config: Snapshot, listeners: &[Option<u16>]) -> Result<Served, String> {
         let limits = (0..config.limits()).map(|n| config.limit(LimitId(n)));
         let mut rates = Vec::new();
-        let (mut named, mut sayings) = (Vec::new(), Vec::new());
+        let (mut named, mut constant_fields) = (Vec::new(), Vec::new());
         for limit in limits {
-            sayings.push(saying(limit.name(), limit.window()));
+            constant_fields.push(said::constant_fields(limit.name(), limit.window()));
             let rate = Rate::new(limit.tokens(), limit.period(), Tokens(limit.burst()))
                 .map_err(|why| format!("limit {}: {}", limit.name(), why.text()))?;
             rates.push(rate);
@@ -160,7 +160,7 @@ impl Endpoints {
             .collect();
         let places = endpoints.iter().zip(0..).map(|(endpoint, n)| (endpoint.slot, n)).collect();
         let policies = Arc::new(policies);
-        Ok(Served { config, ports, endpoints, places, rates, sayings, policies })
+        Ok(Served { config, ports, endpoints, places, rates, constant_fields, policies })
     }
 }
 

@@ -69,7 +69,6 @@ pub struct Epoll {
     lent: usize,
     /// Buffers that were kept beyond their turn, the longest kept first; they serve again.
     away: VecDeque<Rc<Box<[u8]>>>,
-    starved: u64,
     /// Events made outside `turn`, delivered by the next one.
     pending: Vec<Event>,
     waker: EventFd,
@@ -93,7 +92,6 @@ impl Epoll {
             buffers: Vec::new(),
             lent: 0,
             away: VecDeque::new(),
-            starved: 0,
             pending: Vec::new(),
             waker,
         })
@@ -190,11 +188,7 @@ impl Epoll {
 
     fn receive(&mut self, key: ConnKey, events: &mut Vec<Event>) {
         if self.lent == self.buffers.len() {
-            if self.lent == usize::from(RECEIVE_BUFFERS) {
-                self.starved += 1;
-                return; // level-triggered: the next turn reports it again
-            }
-            self.buffers.push(fresh());
+            self.buffers.push(fresh()); // one for each event at the most
         }
         let id = self.lent;
         if Rc::get_mut(&mut self.buffers[id]).is_none() {
@@ -453,7 +447,7 @@ impl Driver for Epoll {
     }
 
     fn starved(&self) -> u64 {
-        self.starved
+        0 // there is a buffer for each event of a turn
     }
 
     fn waker(&self) -> Waker {
