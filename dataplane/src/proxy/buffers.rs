@@ -12,6 +12,8 @@ use crate::runtime::{Kept, Payload, RECEIVE_BUFFER_BYTES};
 /// something in flight at a time.
 const KEPT: usize = 4096;
 const KEPT_BYTES: usize = 4 << 20;
+/// Bytes of small ones that stay after a burst.
+const STAY_BYTES: usize = 256 << 10;
 /// Large ones kept.
 const KEPT_LARGE: usize = 16;
 /// Room of a new one.
@@ -90,6 +92,18 @@ impl Buffers {
         enough
     }
 
+    /// A burst ebbs: what it has left here is given back to the allocator, but for what some
+    /// connections need.
+    pub(super) fn let_go(&mut self) {
+        self.large = Vec::new();
+        while self.room > STAY_BYTES
+            && let Some(buffer) = self.small.pop()
+        {
+            self.room -= buffer.capacity();
+        }
+        self.lists.truncate(self.small.len());
+    }
+
     /// A list for received bytes that are spliced in.
     pub(super) fn fill_list(&mut self, list: &mut Vec<(usize, Kept)>) {
         if list.capacity() == 0 {
@@ -139,5 +153,11 @@ mod tests {
         assert!(!buffers.take_dropped(1));
         (0..=KEPT_LARGE).for_each(|_| buffers.put(&mut Vec::with_capacity(LARGEST)));
         assert!(buffers.take_dropped(LARGEST), "only so many are kept");
+        (0..KEPT).for_each(|_| buffers.put(&mut Vec::with_capacity(FRESH)));
+        buffers.let_go();
+        assert!(buffers.large.is_empty(), "a burst leaves no large ones");
+        assert!((1..=STAY_BYTES).contains(&buffers.room), "and few small ones");
+        let room = buffers.small.iter().map(Vec::capacity).sum::<usize>();
+        assert_eq!(buffers.room, room);
     }
 }

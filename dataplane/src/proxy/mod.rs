@@ -81,6 +81,10 @@ const PLENTY: usize = 64 << 20;
 
 /// Bytes of buffers after whose end memory is given back to the system.
 const BURST: usize = 16 << 20;
+/// How far a burst ebbs from one look at what it has left to the next, and the last look: some
+/// buffers are still in use at each.
+const EBB: usize = 8;
+const LOW: usize = 32 << 10;
 /// How long a client that has been answered may take for its next request while the node ends.
 const LAST_CALL: Nanos = Nanos(100 * Nanos::MILLISECOND.0);
 /// Connections to endpoints that have gone that are closed in a turn: each takes about 10 us.
@@ -160,9 +164,10 @@ pub struct Proxy {
     descriptors: u64,
     /// Clients that have gone in this turn.
     gone: u64,
-    /// Bytes of all outputs that have not left, and whether they have been a burst.
+    /// Bytes of all outputs that have not left, and below how many a burst has ebbed away further;
+    /// 0 without one.
     pending: usize,
-    burst: bool,
+    ebb: usize,
     questions: Questions,
     loans: Loans,
     /// Whether there is a configuration that has not been looked at.
@@ -202,7 +207,7 @@ impl Proxy {
             descriptors: setup.descriptors,
             gone: 0,
             pending: 0,
-            burst: false,
+            ebb: 0,
             questions: Questions::default(),
             loans: Loans::default(),
             new: true,
@@ -280,13 +285,18 @@ impl Proxy {
         std::mem::take(&mut self.gone)
     }
 
-    /// Counts the ends of bursts.
+    /// Counts how bursts ebb, and lets their buffers go.
     fn note_bursts(&mut self) {
         self.stats.pending.set(self.pending as u64);
-        self.burst |= self.pending > BURST;
-        let over = self.burst && self.pending < BURST / 8;
-        if self.buffers.take_dropped(BURST) || over {
-            self.burst = false;
+        if self.pending > BURST {
+            self.ebb = BURST / EBB;
+        }
+        if self.buffers.take_dropped(BURST) {
+            self.stats.bursts.add(1);
+        }
+        if self.pending < self.ebb {
+            self.ebb = if self.ebb > LOW { self.ebb / EBB } else { 0 };
+            self.buffers.let_go();
             self.stats.bursts.add(1);
         }
     }

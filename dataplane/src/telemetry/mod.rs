@@ -127,5 +127,5 @@ counts! {
     counter lost_lines ["access_log_lines", "fate" = "lost"]: "Lines of the access log, by what became of them.";
     counter failed_lines ["access_log_lines", "fate" = "failed"]: "Lines of the access log, by what became of them.";
     gauge pending ["http_pending_bytes"]: "Bytes for HTTP connections that their peers have not taken.";
-    counter bursts ["http_bursts"]: "How often 16 MiB of buffers were wanted no more; memory is given back after it.";
+    counter bursts ["http_bursts"]: "How often 16 MiB of buffers were wanted no more, or a burst of as many ebbed to 2 MiB, 256 and 32 KiB; memory is given back after it.";
 }
