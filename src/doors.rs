@@ -10,15 +10,16 @@ use shards::settings::Settings;
 
 use crate::args::{Listen, ServeOptions};
 use crate::cluster::{self, Cluster};
-use crate::listeners::Bound;
+use crate::listeners::Listeners;
 
 /// See the module's text.
 pub(crate) struct Doors {
     pub(crate) resp: TcpListener,
     /// One a shard, or none.
     pub(crate) cluster: Vec<TcpListener>,
-    pub(crate) http: Bound,
+    pub(crate) http: Listeners,
     pub(crate) admin: Option<TcpListener>,
+    pub(crate) taken: Taken,
 }
 
 /// Where they are, for who reads the first lines.
@@ -43,7 +44,7 @@ pub(crate) fn open(
 ) -> Result<(Doors, Addresses), String> {
     let mut taken = Taken::default();
     let resp = taken.listen("--resp", options.resp).map_err(|why| format!("--resp: {why}"))?;
-    let http = Bound::open(options.http, config, &mut taken)?;
+    let (http, no_http) = Listeners::open(options.http, config, &mut taken)?;
     let admin = match options.admin {
         Listen::Off => None,
         Listen::At(at) => {
@@ -56,15 +57,15 @@ pub(crate) fn open(
         resp: address_of(&resp)?,
         cluster: cluster.addresses,
         no_cluster: cluster.missing,
-        http: http.listeners.addresses().collect(),
-        no_http: http.missing.clone(),
+        http: http.addresses().collect(),
+        no_http,
         admin: admin.as_ref().map(address_of).transpose()?,
     };
-    Ok((Doors { resp, cluster: cluster.listeners, http, admin }, addresses))
+    Ok((Doors { resp, cluster: cluster.listeners, http, admin, taken }, addresses))
 }
 
 /// What this node listens on so far, and on whose behalf.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Taken(Vec<(String, SocketAddr)>);
 
 impl Taken {
@@ -81,6 +82,11 @@ impl Taken {
         })?;
         self.0.push((what.to_owned(), address_of(&listener)?));
         Ok(listener)
+    }
+
+    /// It listens there no more.
+    pub(crate) fn forget(&mut self, address: SocketAddr) {
+        self.0.retain(|(_, there)| *there != address);
     }
 
     /// Who has that port on that address, or on one that is both.

@@ -1,6 +1,5 @@
 //! The proxy's part of starting a node: what each shard's proxy begins with.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use dataplane::cache_server::Control;
@@ -8,7 +7,7 @@ use dataplane::proxy::{Endpoints, Pen, Served, Setup};
 use dataplane::publish::{Publisher, publication};
 use shards::config::Snapshot;
 
-use crate::listeners::Bound;
+use crate::listeners::Listeners;
 
 /// What serves the shards' proxies and outlives them.
 pub(crate) struct Proxies {
@@ -19,20 +18,17 @@ pub(crate) struct Proxies {
 impl Proxies {
     /// One proxy for each shard.
     pub(crate) fn new(
-        http: Bound,
+        listeners: &Listeners,
         config: Snapshot,
         endpoints: &mut Endpoints,
         node: &[Arc<Control>],
         pens: Option<Vec<Pen>>,
         (files, seed): (u64, u64),
     ) -> Result<Self, String> {
-        let ports = http.listeners.ports_in(&config);
-        let served = publication(endpoints.serve(config, &ports)?);
-        let mut sockets = Some(http.sockets.into_iter().map(OwnedFd::from).collect());
+        let served = publication(listeners.serve(config, endpoints)?);
         let mut pens = pens.into_iter().flatten();
         let setups = node.iter().zip(0..).map(|(control, n)| Setup {
-            listeners: sockets.take().unwrap_or_default(),
-            first_listener: None,
+            listener: None,
             served: served.clone(),
             stats: control.proxy_stats.clone(),
             causes: control.causes.clone(),

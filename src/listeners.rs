@@ -1,10 +1,13 @@
 //! Where HTTP clients connect: the default listener, and those of Gateways on its host.
 //!
-//! Owns which sockets are opened, what each is in a configuration, and whether an address leads
+//! Owns which sockets are open, what each is in a configuration, and whether an address leads
 //! back to one of them. One socket is both where a Gateway names the default listener's port.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
+use dataplane::proxy::{CLOSED, Endpoints, Served};
 use shards::config::Snapshot;
 
 use crate::args::Listen;
@@ -13,33 +16,30 @@ use crate::doors::{Taken, address_of};
 /// Where the default listener is when nobody says.
 const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
+/// Sockets that a node opens at the most, one after the other: each has a number of its own.
+const MOST: usize = 60_000;
+
 /// Why a configuration without Gateways is none for a node whose HTTP port is off.
-pub(crate) const NO_DEFAULT: &str = "--http off: there are routes, and no Gateway that says where they \
+const NO_DEFAULT: &str = "--http off: there are routes, and no Gateway that says where they \
                           listen; leave it out, or add a Gateway";
 
 /// A socket that HTTP clients connect to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 struct Listener {
     address: SocketAddr,
     is_default: bool,
+    /// None once it is closed: its number stays, since clients that came to it may.
+    socket: Option<Arc<OwnedFd>>,
 }
 
-/// All of them; the default one, if there is one, is the first.
-#[derive(Clone, Debug)]
+/// All of them, in the order of their numbers.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Listeners(Vec<Listener>);
 
-/// The same with their sockets, in the same order.
-pub(crate) struct Bound {
-    pub(crate) listeners: Listeners,
-    pub(crate) sockets: Vec<TcpListener>,
-    /// Why there is no default one.
-    pub(crate) missing: Option<String>,
-}
-
-impl Bound {
-    /// Binds what a configuration asks for. Ports of Gateways are bound on the host of `http`.
-    /// Nobody has to have the default port free who has not asked for it, and who has switched it
-    /// off has Gateways' ports alone.
+impl Listeners {
+    /// Those of the first configuration, and why there is no default one. Nobody has to have the
+    /// default port free who has not asked for it, and who has switched it off has Gateways'
+    /// ports alone.
     ///
     /// # Errors
     /// One line for the operator.
@@ -47,63 +47,125 @@ impl Bound {
         http: Option<Listen>,
         config: &Snapshot,
         taken: &mut Taken,
-    ) -> Result<Self, String> {
-        let (default, is_off) = match http {
-            Some(Listen::At(at)) => (at, false),
-            Some(Listen::Off) => (DEFAULT, true),
-            None => (DEFAULT, false),
-        };
-        let mut bound = Self { listeners: Listeners(vec![]), sockets: vec![], missing: None };
-        for (_, port) in config.ports() {
-            let Some(port) = port else { continue };
-            let what = format!("a Gateway's listener on port {port}");
-            let mut address = default;
-            address.set_port(port);
-            let socket = taken.listen(&what, address).map_err(|why| format!("{what}: {why}"))?;
-            bound.add(socket, address == default && !is_off)?;
-        }
-        let has_routes = config.port(None).is_some() && config.rules() > 0;
-        if is_off {
-            return if has_routes { Err(NO_DEFAULT.into()) } else { Ok(bound) };
-        }
-        // After them, so that a port 0 takes none of theirs.
-        if !bound.listeners.0.iter().any(|listener| listener.is_default) {
-            let wanted = http.is_some() || has_routes;
-            match taken.listen("--http", default) {
-                Ok(socket) => bound.add(socket, true)?,
-                Err(why) if wanted => return Err(format!("--http: {why}")),
-                Err(why) => bound.missing = Some(why),
+    ) -> Result<(Self, Option<String>), String> {
+        let mut listeners = Self::default().follow(http, config, taken)?;
+        let mut missing = None;
+        if http != Some(Listen::Off) && !listeners.has_default() {
+            // After the others, so that a port 0 takes none of theirs.
+            match listeners.bind(default_of(http), true, "--http", taken) {
+                Ok(()) => {}
+                Err(why) if http.is_some() => return Err(format!("--http: {why}")),
+                Err(why) => missing = Some(why),
             }
         }
-        Ok(bound)
+        listeners.0.sort_by_key(|listener| !listener.is_default); // which is told first
+        Ok((listeners, missing))
     }
 
-    fn add(&mut self, socket: TcpListener, is_default: bool) -> Result<(), String> {
-        let at = if is_default { 0 } else { self.sockets.len() };
-        self.listeners.0.insert(at, Listener { address: address_of(&socket)?, is_default });
-        self.sockets.insert(at, socket);
+    /// The same for another configuration: ports of Gateways that have gone are closed, and new
+    /// ones are bound, on the host of `http`. The default one, once open, stays.
+    ///
+    /// # Errors
+    /// One line for the operator.
+    pub(crate) fn follow(
+        &self,
+        http: Option<Listen>,
+        config: &Snapshot,
+        taken: &mut Taken,
+    ) -> Result<Self, String> {
+        let default = default_of(http);
+        let mut next = self.clone();
+        for listener in next.0.iter_mut().filter(|listener| !listener.is_default) {
+            if config.port(Some(listener.address.port())).is_none() && listener.socket.is_some() {
+                listener.socket = None;
+                taken.forget(listener.address);
+            }
+        }
+        for port in config.ports().filter_map(|(_, port)| port) {
+            if next.addresses().any(|address| address.port() == port) {
+                continue;
+            }
+            let what = format!("a Gateway's listener on port {port}");
+            let address = SocketAddr::new(default.ip(), port);
+            let is_default = address == default && http != Some(Listen::Off);
+            let bound = next.bind(address, is_default, &what, taken);
+            bound.map_err(|why| format!("{what}: {why}"))?;
+        }
+        let has_routes = config.port(None).is_some() && config.rules() > 0;
+        if has_routes && !next.has_default() {
+            if http == Some(Listen::Off) {
+                return Err(NO_DEFAULT.into());
+            }
+            let bound = next.bind(default, true, "--http", taken);
+            bound.map_err(|why| format!("--http: {why}"))?;
+        }
+        Ok(next)
+    }
+
+    fn bind(
+        &mut self,
+        address: SocketAddr,
+        is_default: bool,
+        what: &str,
+        taken: &mut Taken,
+    ) -> Result<(), String> {
+        if self.0.len() >= MOST {
+            return Err(format!("{MOST} listeners have been opened; start the node anew"));
+        }
+        let socket = taken.listen(what, address)?;
+        let address = address_of(&socket)?;
+        let socket = Some(Arc::new(OwnedFd::from(socket)));
+        self.0.push(Listener { address, is_default, socket });
         Ok(())
     }
-}
 
-impl Listeners {
-    /// Where they are.
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.0.iter().map(|listener| listener.address)
+    fn has_default(&self) -> bool {
+        self.0.iter().any(|listener| listener.is_default)
     }
 
-    /// What each is in a configuration: the port of a Gateway, or the default one.
-    pub(crate) fn ports_in(&self, config: &Snapshot) -> Vec<Option<u16>> {
-        let port_in = |listener: &Listener| {
-            let number = Some(listener.address.port());
-            if listener.is_default && config.port(number).is_none() { None } else { number }
+    fn are_open(&self) -> impl Iterator<Item = &Listener> {
+        self.0.iter().filter(|listener| listener.socket.is_some())
+    }
+
+    /// Where they are.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.are_open().map(|listener| listener.address)
+    }
+
+    /// Where those are that the others have not.
+    pub(crate) fn beyond(&self, others: &Self) -> impl Iterator<Item = SocketAddr> {
+        self.addresses().filter(|address| !others.addresses().any(|other| other == *address))
+    }
+
+    /// A generation to serve on them.
+    ///
+    /// # Errors
+    /// As for [`Endpoints::serve`].
+    pub(crate) fn serve(
+        &self,
+        config: Snapshot,
+        endpoints: &mut Endpoints,
+    ) -> Result<Served, String> {
+        let port_in = |listener: &Listener| match Some(listener.address.port()) {
+            _ if listener.socket.is_none() => CLOSED,
+            number if listener.is_default && config.port(number).is_none() => None,
+            number => number,
         };
-        self.0.iter().map(port_in).collect()
+        let ports: Vec<Option<u16>> = self.0.iter().map(port_in).collect();
+        let sockets = self.0.iter().map(|listener| listener.socket.clone()).collect();
+        Ok(endpoints.serve(config, &ports)?.listening(sockets))
     }
 
     /// The listener that connections to an address come to, if one of them does.
     pub(crate) fn reached_by(&self, address: SocketAddr) -> Option<SocketAddr> {
         self.addresses().find(|at| at.port() == address.port() && hears(at.ip(), address.ip()))
+    }
+}
+
+fn default_of(http: Option<Listen>) -> SocketAddr {
+    match http {
+        Some(Listen::At(address)) => address,
+        Some(Listen::Off) | None => DEFAULT,
     }
 }
 

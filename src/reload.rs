@@ -11,12 +11,12 @@ use controlplane::resources::model::Keyspace;
 use dataplane::proxy::{Desk, Endpoints, Served};
 use dataplane::publish::{Publisher, UpdateError};
 use dataplane::runtime::Waker;
-use shards::config::Snapshot;
 use shards::settings::Settings;
 
-use crate::args::{Listen, ServeOptions};
+use crate::args::ServeOptions;
 use crate::config;
-use crate::listeners::{Listeners, NO_DEFAULT};
+use crate::doors::Taken;
+use crate::listeners::Listeners;
 
 /// How long shards may take to let go of old generations.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,6 +38,7 @@ pub(crate) struct Reload {
     pub(crate) served: Publisher<Served>,
     pub(crate) settings: Publisher<Settings>,
     pub(crate) listeners: Listeners,
+    pub(crate) taken: Taken,
     /// The last one that was applied.
     pub(crate) keyspace: Keyspace,
     pub(crate) access_log: Option<Desk>,
@@ -48,6 +49,8 @@ pub(crate) struct Reload {
 /// What a reading has come to.
 struct Read {
     served: Served,
+    listeners: Listeners,
+    taken: Taken,
     keyspace: Keyspace,
     summary: String,
 }
@@ -77,13 +80,14 @@ impl Reload {
     /// Reads the files, and checks all that could be against them.
     fn read(&mut self, generation: u64) -> Result<Read, String> {
         let loaded = config::load(&self.options, generation).map_err(|f| config::described(&f))?;
-        self.check_ports(&loaded.snapshot)?;
-        config::refuse_own(&loaded, &self.listeners)?;
+        let (http, mut taken) = (self.options.http, self.taken.clone());
+        let listeners = self.listeners.follow(http, &loaded.snapshot, &mut taken)?;
+        config::refuse_own(&loaded, &listeners)?;
         let mut copy = self.settings.subscribe().get().clone();
         loaded.keyspace.apply(&mut copy).map_err(|why| format!("Keyspace default: {why}"))?;
-        let ports = self.listeners.ports_in(&loaded.snapshot);
-        let served = self.endpoints.serve(loaded.snapshot, &ports)?;
-        Ok(Read { served, keyspace: loaded.keyspace, summary: loaded.summary.to_string() })
+        let served = listeners.serve(loaded.snapshot, &mut self.endpoints)?;
+        let (keyspace, summary) = (loaded.keyspace, loaded.summary.to_string());
+        Ok(Read { served, listeners, taken, keyspace, summary })
     }
 
     fn publish(&mut self, read: Read, generation: u64) -> Result<String, String> {
@@ -101,28 +105,32 @@ impl Reload {
         // A generation has been seen from here on, whatever becomes of the rest.
         self.stats.generation.store(generation, Ordering::Relaxed);
         self.wakers.iter().for_each(Waker::wake);
+        for opened in read.listeners.beyond(&self.listeners) {
+            tracing::info!("http listening on http://{opened}");
+        }
+        let before = std::mem::replace(&mut self.listeners, read.listeners);
+        self.taken = read.taken;
+        let closed: Vec<_> = before.beyond(&self.listeners).collect();
+        drop(before);
+        if !closed.is_empty() {
+            self.let_go();
+        }
+        for address in closed {
+            tracing::info!("http listening no more on http://{address}");
+        }
         self.apply_keyspace(read.keyspace).map_err(|why| {
             format!("the routes are published as configuration {generation}, but {why}")
         })?;
         Ok(read.summary)
     }
 
-    /// Sockets are opened at start, so that a change of ports needs one.
-    fn check_ports(&self, snapshot: &Snapshot) -> Result<(), String> {
-        let there = self.listeners.ports_in(snapshot);
-        let mut wanted = snapshot.ports().map(|(_, port)| port);
-        match wanted.find(|port| !there.contains(port)) {
-            Some(Some(port)) => Err(format!(
-                "a Gateway listens on port {port}, which was not among its ports when the node \
-                 was started; start it anew for that"
-            )),
-            Some(None) if snapshot.rules() > 0 => Err(match self.options.http {
-                Some(Listen::Off) => NO_DEFAULT.into(),
-                _ => "there are routes, but the HTTP port was in use when the node was started; \
-                      start it anew, with --http for another one"
-                    .into(),
-            }),
-            _ => Ok(()),
+    /// Frees the generation before, with the sockets that it alone had, as soon as no shard
+    /// holds it.
+    fn let_go(&self) {
+        let end = Instant::now() + PATIENCE;
+        while self.served.live() > 1 && Instant::now() < end {
+            std::thread::sleep(PAUSE);
+            self.served.collect();
         }
     }
 

@@ -50,7 +50,7 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     doors::refuse_open(&options, &settings)?;
     let cores = cores::choose(&options)?;
     let (doors, addresses) = doors::open(&options, &loaded.snapshot, cores.len() as u16)?;
-    config::refuse_own(&loaded, &doors.http.listeners)?;
+    config::refuse_own(&loaded, &doors.http)?;
     drop(loaded.places); // as long as the documents
     let (port, bind) = (addresses.resp.port(), addresses.resp.ip().to_string());
     let settings = Settings { port, bind, ..settings };
@@ -63,8 +63,8 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
     let mut endpoints = Endpoints::new(node.len());
     let seed = u64::from_ne_bytes(random()?);
     let limits = (net::raise_file_limit().saturating_sub(OWN_DESCRIPTORS), seed);
-    let listeners = doors.http.listeners.clone();
-    let proxies = Proxies::new(doors.http, loaded.snapshot, &mut endpoints, &node, pens, limits)?;
+    let (listeners, taken) = (doors.http, doors.taken);
+    let proxies = Proxies::new(&listeners, loaded.snapshot, &mut endpoints, &node, pens, limits)?;
     let served = proxies.served.clone();
     let spin = Nanos(u64::from(options.spin) * 1_000);
     let common = Common { node: node.clone(), settings: published.clone(), facts, seed, spin };
@@ -87,6 +87,7 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
         served: served.clone(),
         settings: published,
         listeners,
+        taken,
         keyspace: loaded.keyspace,
         access_log: access_log.as_ref().map(AccessLog::desk),
         stats,

@@ -5,13 +5,14 @@
 
 mod support;
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use support::refusal::{refused, serve};
 use support::web::Web;
-use support::web_node::{Folder, configured, flags, manifests, reload};
+use support::web_node::{Folder, configured, counter, flags, manifests, open_files, reload};
 use support::web_server::Upstream;
 use support::{Node, Options, tools};
 
@@ -154,6 +155,90 @@ fn its_own_listener_in_a_file(driver: &str) {
     assert!(said.contains(&format!("{}:{line}:", file.display())), "{said}");
 }
 
+/// Gateways on those ports, and routes to a server.
+fn on_ports(upstream: SocketAddr, ports: &[u16]) -> String {
+    let gateway = |port: &u16| gateway(&format!("port-{port}"), *port);
+    let parents = ports.iter().map(|port| format!("{{name: port-{port}}}")).collect::<Vec<_>>();
+    let parents = format!("  parentRefs: [{}]\n", parents.join(", "));
+    let gateways = ports.iter().map(gateway).collect::<Vec<_>>().join("---\n");
+    manifests(&[upstream], &parents, &gateways)
+}
+
+fn answered(at: SocketAddr) -> u16 {
+    Web::connect(at).get("/bytes/10").status
+}
+
+fn is_refused(at: SocketAddr) -> bool {
+    matches!(TcpStream::connect(at), Err(error) if error.kind() == ErrorKind::ConnectionRefused)
+}
+
+/// SIGHUP opens a new Gateway's port and closes one that has gone; a port that cannot be had
+/// refuses the whole, and clients of the others notice nothing.
+fn gateways_come_and_go(driver: &str) {
+    let (upstream, folder) = (Upstream::start(), Folder::new());
+    let [a, b] = [free_port(), free_port()];
+    let [at_a, at_b] = [a, b].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let file = folder.write("config.yaml", &on_ports(upstream.addr, &[a]));
+    let options = Options::driver(driver).arg("--shards").arg("2");
+    let node = Node::start_with(configured(options, &file));
+    let serve_on = |ports: &[u16]| {
+        folder.write("config.yaml", &on_ports(upstream.addr, ports));
+        let said = node.output().len();
+        let outcome = reload(&node);
+        (outcome, node.output()[said..].to_owned())
+    };
+    assert_eq!((answered(at_a), is_refused(at_b)), (200, true));
+    // But for connections, to servers too.
+    let own_files = || open_files(&node) as u64 - counter(&node, "corelane_http_connections", &[]);
+    let files = own_files();
+
+    let steady = std::sync::atomic::AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        let others = scope.spawn(|| {
+            let (mut kept, mut asked) = (Web::connect(at_a), 0);
+            while steady.load(Ordering::Relaxed) {
+                assert_eq!((kept.get("/bytes/10").status, answered(at_a)), (200, 200));
+                asked += 1;
+            }
+            asked
+        });
+        let _end = Finally(|| steady.store(false, Ordering::Relaxed));
+        for _ in 0..3 {
+            let (taken, said) = serve_on(&[a, b]);
+            assert!(taken && said.contains(&format!("http listening on http://{at_b}")), "{said}");
+            let mut client = Web::connect(at_b);
+            assert_eq!(client.get("/bytes/10").status, 200);
+
+            let (taken, said) = serve_on(&[b, a, node.resp.port()]);
+            assert!(!taken && said.contains("--resp listens on"), "{said}");
+            assert_eq!((answered(at_a), answered(at_b)), (200, 200), "as it was");
+
+            let (taken, said) = serve_on(&[a]);
+            assert!(taken && said.contains(&format!("no more on http://{at_b}")), "{said}");
+            assert!(is_refused(at_b));
+            assert_eq!(client.get("/bytes/10").status, 404, "no route is reached by it");
+
+            let other = TcpListener::bind(at_b).expect("the port is free");
+            let (taken, said) = serve_on(&[a, b]);
+            assert!(!taken && said.contains("Gateway") && said.contains("stop the program"));
+            drop(other);
+        }
+        assert!(serve_on(&[a]).0);
+        steady.store(false, Ordering::Relaxed);
+        assert!(others.join().expect("served all the time") > 10);
+    });
+    assert_eq!(own_files(), files, "sockets are closed");
+}
+
+/// Runs something at the end of its scope, after a panic, too.
+struct Finally<F: Fn()>(F);
+
+impl<F: Fn()> Drop for Finally<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 alone_on_each_driver!(default_ports, on_default_ports);
 
 /// Without `--http`: a Gateway on 8080 has that port, the default listener is not missed where
@@ -196,5 +281,6 @@ on_each_driver!(
     one_port_for_two,
     its_own_listener_as_a_backend,
     its_own_listener_in_a_file,
+    gateways_come_and_go,
     default_ports,
 );

@@ -9,7 +9,6 @@ mod counting;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 
 use counting::{count_allocations, count_futexes, during, facts};
@@ -119,7 +118,8 @@ impl Server {
         let node: Arc<[Arc<Control>]> = Arc::new([Arc::default()]);
         let control = node[0].clone();
         let snapshot = draft(endpoint).compile().unwrap();
-        let served = publication(Endpoints::new(1).serve(snapshot, &[None]).unwrap());
+        let served = Endpoints::new(1).serve(snapshot, &[None]).unwrap();
+        let served = publication(served.listening(vec![Some(Arc::new(listener.into()))]));
         let (mut pens, writer, desk) = access_log(1).unwrap();
         let null = || std::fs::OpenOptions::new().write(true).open("/dev/null");
         std::thread::spawn(move || writer.run(null));
@@ -127,8 +127,7 @@ impl Server {
             listener: None,
             cluster: None,
             proxy: Some(proxy::Setup {
-                listeners: vec![OwnedFd::from(listener)],
-                first_listener: None,
+                listener: None,
                 served,
                 stats: control.proxy_stats.clone(),
                 causes: control.causes.clone(),

@@ -92,6 +92,14 @@ pub struct Setup {
     pub spin: Nanos,
 }
 
+/// A listener of the proxy's.
+struct HttpListener {
+    id: ListenerId,
+    /// Its number in configurations.
+    number: u16,
+    open: bool,
+}
+
 /// See the module's text.
 pub struct CacheServer<D> {
     driver: D,
@@ -109,8 +117,8 @@ pub struct CacheServer<D> {
     arrivals: VecDeque<(Socket, Service)>,
     /// Where clients of a cluster connect.
     cluster: Option<ListenerId>,
-    /// Where those of the proxy do, the first of them.
-    http: Option<ListenerId>,
+    /// Where those of the proxy do.
+    http: Vec<HttpListener>,
     proxy: Option<Box<Proxy>>,
     /// CL.THROTTLE, by which buckets of other shards are asked.
     throttle: Option<&'static CommandSpec>,
@@ -160,15 +168,9 @@ impl<D: Driver> CacheServer<D> {
             driver.listen(listener)?;
         }
         let cluster = setup.cluster.map(|listener| driver.listen(listener)).transpose()?;
-        let (mut http, mut proxy) = (None, None);
-        if let Some(mut setup) = setup.proxy {
-            http = setup.first_listener;
-            for listener in std::mem::take(&mut setup.listeners) {
-                let id = driver.listen(listener)?;
-                http.get_or_insert(id);
-            }
-            proxy = Some(Box::new(Proxy::new(setup, driver.now())));
-        }
+        let given = setup.proxy.as_ref().and_then(|setup| setup.listener);
+        let http = given.map(|id| HttpListener { id, number: 0, open: true });
+        let proxy = setup.proxy.map(|setup| Box::new(Proxy::new(setup, driver.now())));
         let control = setup.control;
         let settings = setup.settings.subscribe();
         let stats = control.shard_stats.clone();
@@ -181,7 +183,7 @@ impl<D: Driver> CacheServer<D> {
             shard = shard.within(setup.budget);
             mesh.wake_by(driver.waker());
         }
-        Ok(Self {
+        let mut server = Self {
             driver,
             blobs: shard.store.blobs(),
             shard,
@@ -195,7 +197,7 @@ impl<D: Driver> CacheServer<D> {
             events: Vec::new(),
             arrivals: VecDeque::new(),
             cluster,
-            http,
+            http: http.into_iter().collect(),
             proxy,
             throttle: lookup(b"cl.throttle"),
             dirty: Vec::new(),
@@ -222,6 +224,8 @@ impl<D: Driver> CacheServer<D> {
             now,
             requests: 0,
             requests_sent: 0,
-        })
+        };
+        server.heed_listeners()?;
+        Ok(server)
     }
 }

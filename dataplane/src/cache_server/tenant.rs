@@ -5,13 +5,15 @@
 
 #![forbid(unsafe_code)]
 
+use std::io;
+
 use shards::ids::{DbId, ShardId};
 use shards::order::Seq;
 use shards::reply::Protocol;
 use shards::session::Face;
 
-use super::CacheServer;
 use super::output::conn_of;
+use super::{CacheServer, HttpListener};
 use crate::mesh::parcel::{Message, NewHead, Service, Ticket};
 use crate::proxy::{Hands, Lending, Proxy};
 use crate::runtime::{ConnKey, Driver, Event, ListenerId, Socket};
@@ -19,11 +21,36 @@ use crate::runtime::{ConnKey, Driver, Event, ListenerId, Socket};
 impl<D: Driver> CacheServer<D> {
     /// What those who connect to a listener want.
     pub(super) fn service_of(&self, listener: ListenerId) -> Service {
-        match self.http {
-            Some(first) if listener.0 >= first.0 => Service::Proxy(listener.0 - first.0),
-            _ if self.cluster == Some(listener) => Service::Cache(Face::Cluster),
-            _ => Service::Cache(Face::Standalone),
+        match self.http.iter().find(|http| http.id == listener) {
+            Some(http) => Service::Proxy(http.number),
+            None if self.cluster == Some(listener) => Service::Cache(Face::Cluster),
+            None => Service::Cache(Face::Standalone),
         }
+    }
+
+    /// Accepts on the sockets of the configuration at hand, and on no other. They belong to the
+    /// first shard.
+    pub(super) fn heed_listeners(&mut self) -> io::Result<()> {
+        let Some(proxy) = &self.proxy else { return Ok(()) };
+        if self.shard.id != ShardId(0) || self.draining.is_some() {
+            return Ok(());
+        }
+        for (socket, number) in proxy.sockets().iter().zip(0..) {
+            let known = self.http.iter_mut().find(|http| http.number == number);
+            match (socket, known) {
+                (Some(socket), None) => {
+                    let id = self.driver.listen(socket.try_clone()?)?;
+                    self.http.push(HttpListener { id, number, open: true });
+                }
+                // Who has come to it already still names it.
+                (None, Some(http)) if http.open => {
+                    http.open = false;
+                    self.driver.close_listener(http.id);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Whether a connection is not one of the cache's.
@@ -39,8 +66,11 @@ impl<D: Driver> CacheServer<D> {
 
     /// The proxy learns what time it is, and what configuration there is.
     pub(super) fn begin_proxy_turn(&mut self) {
-        if let Some(proxy) = &mut self.proxy {
-            proxy.begin_turn(&mut self.shard.limiter, self.now);
+        let Some(proxy) = &mut self.proxy else { return };
+        if proxy.begin_turn(&mut self.shard.limiter, self.now)
+            && let Err(error) = self.heed_listeners()
+        {
+            tracing::error!(%error, "a listener of the new configuration accepts nobody");
         }
     }
 

@@ -53,7 +53,7 @@ use shards::wheel::Wheel;
 pub use borrow::Lending;
 pub use cause::{Cause, CauseCounts};
 pub use lines::{Desk, Pen, Writer, access_log};
-pub use served::{Endpoints, Served};
+pub use served::{CLOSED, Endpoints, Served};
 
 use crate::http1::{Fields, Limits};
 use crate::publish::{Publisher, Subscriber};
@@ -108,10 +108,8 @@ pub struct Hands<'a, D> {
 
 /// What a proxy needs to start.
 pub struct Setup {
-    /// Bound and listening; only the first shard of a node has them.
-    pub listeners: Vec<OwnedFd>,
-    /// The number of the first of them, where the driver has them from the start (simulated).
-    pub first_listener: Option<ListenerId>,
+    /// The first listener, where the driver has it from the start (simulated).
+    pub listener: Option<ListenerId>,
     /// The configuration.
     pub served: Publisher<Served>,
     /// Where it counts.
@@ -225,14 +223,20 @@ impl Proxy {
         self.descriptors
     }
 
-    /// A turn begins.
-    pub fn begin_turn(&mut self, limiter: &mut Limiter, now: Now) {
+    /// A turn begins; whether with another configuration than the last one.
+    pub fn begin_turn(&mut self, limiter: &mut Limiter, now: Now) -> bool {
         self.now = now;
         if self.served.refresh() || self.new {
             self.new = true;
             self.turns.clear();
             limiter.set_policies(self.served.get().policies.clone());
         }
+        self.new
+    }
+
+    /// The sockets that it is reached by in this configuration, by number.
+    pub fn sockets(&self) -> &[Option<Arc<OwnedFd>>] {
+        self.served.get().sockets()
     }
 
     /// Handles an event of a connection that is one of the proxy's, if it still is one.

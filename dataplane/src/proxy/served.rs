@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use shards::balance::{Candidates, Health};
@@ -43,6 +44,7 @@ pub struct Served {
     pub(super) config: Snapshot,
     /// What each of the node's listeners is in it; none for one that has no routes.
     pub(super) ports: Vec<Option<PortId>>,
+    sockets: Vec<Option<Arc<OwnedFd>>>,
     pub(super) endpoints: Vec<Endpoint>,
     /// Where they are in that list, by their numbers on this node.
     places: HashMap<u32, usize>,
@@ -54,7 +56,24 @@ pub struct Served {
     pub(super) policies: Arc<Policies>,
 }
 
+/// What a listener is that has been closed: no Gateway has that port.
+pub const CLOSED: Option<u16> = Some(0);
+
 impl Served {
+    /// Gives it the sockets of the node's listeners, bound and listening, in the order of their
+    /// numbers, and none for those that have been closed. The first shard accepts on them from
+    /// this generation on.
+    #[must_use]
+    pub fn listening(mut self, sockets: Vec<Option<Arc<OwnedFd>>>) -> Self {
+        self.sockets = sockets;
+        self
+    }
+
+    /// See [`Self::listening`].
+    pub(crate) fn sockets(&self) -> &[Option<Arc<OwnedFd>>] {
+        &self.sockets
+    }
+
     /// Whether a number on this node is that of an endpoint of this generation.
     pub(super) fn has(&self, slot: u32) -> bool {
         self.places.contains_key(&slot)
@@ -132,8 +151,8 @@ impl Endpoints {
         (known.slot, known.shared.clone())
     }
 
-    /// A generation to serve. `listeners` are the node's, by their port in the configuration;
-    /// the first is the default one.
+    /// A generation to serve. `listeners` are the node's, in the order of their numbers, by their
+    /// port in the configuration; none is the default one, [`CLOSED`] is one that has gone.
     ///
     /// # Errors
     /// When a limit is none, in words; compiling a configuration checks that before.
@@ -160,7 +179,8 @@ impl Endpoints {
             .collect();
         let places = endpoints.iter().zip(0..).map(|(endpoint, n)| (endpoint.slot, n)).collect();
         let policies = Arc::new(policies);
-        Ok(Served { config, ports, endpoints, places, rates, constant_fields, policies })
+        let sockets = Vec::new();
+        Ok(Served { config, ports, sockets, endpoints, places, rates, constant_fields, policies })
     }
 }
 

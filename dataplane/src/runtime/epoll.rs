@@ -62,7 +62,7 @@ pub struct Epoll {
     set: OwnedFd,
     ready: Vec<epoll::Event>,
     conns: Slots<Conn>,
-    listeners: Vec<OwnedFd>,
+    listeners: Vec<Option<OwnedFd>>,
     accept_rests: Option<Nanos>,
     /// Receive buffers; the first `lent` of them are on loan.
     buffers: Vec<Rc<Box<[u8]>>>,
@@ -161,7 +161,7 @@ impl Epoll {
     }
 
     fn accept(&mut self, index: usize, events: &mut Vec<Event>) {
-        let Some(listener) = self.listeners.get(index) else { return };
+        let Some(Some(listener)) = self.listeners.get(index) else { return };
         for _ in 0..ACCEPTS_PER_TURN {
             match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok(fd) => events.push(Event::Accepted(ListenerId(index as u16), fd.into())),
@@ -179,6 +179,7 @@ impl Epoll {
 
     fn watch_listeners(&self, flags: EventFlags) {
         for (index, listener) in self.listeners.iter().enumerate() {
+            let Some(listener) = listener else { continue };
             let data = EventData::new_u64(LISTENER << 32 | index as u64);
             // Both are ours and in the set, so this cannot fail but for lack of memory,
             // and then accepting rests a little longer.
@@ -316,16 +317,25 @@ impl Driver for Epoll {
     }
 
     fn listen(&mut self, fd: OwnedFd) -> io::Result<ListenerId> {
-        let index = self.listeners.len();
+        let id = ListenerId::nth(self.listeners.len())?;
         rustix::io::ioctl_fionbio(&fd, true)?;
-        let data = EventData::new_u64(LISTENER << 32 | index as u64);
+        let data = EventData::new_u64(LISTENER << 32 | u64::from(id.0));
         epoll::add(&self.set, &fd, data, EventFlags::IN)?;
-        self.listeners.push(fd);
-        Ok(ListenerId(index as u16))
+        self.listeners.push(Some(fd));
+        Ok(id)
     }
 
     fn stop_listening(&mut self) {
         self.listeners.clear(); // closing takes them out of the set
+    }
+
+    fn close_listener(&mut self, listener: ListenerId) {
+        let there = self.listeners.get_mut(usize::from(listener.0));
+        if let Some(fd) = there.and_then(Option::take) {
+            // Both cannot fail: it is ours, in the set, and listens.
+            let _ = epoll::delete(&self.set, &fd);
+            let _ = shutdown(&fd, Shutdown::Both);
+        }
     }
 
     fn open(&mut self, socket: Socket) -> io::Result<ConnKey> {

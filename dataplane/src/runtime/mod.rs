@@ -67,6 +67,13 @@ pub struct ConnKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerId(pub u16);
 
+impl ListenerId {
+    /// Numbers do not serve again: a connection may still be on its way that names one.
+    fn nth(n: usize) -> io::Result<Self> {
+        u16::try_from(n).map(Self).map_err(|_| io::ErrorKind::QuotaExceeded.into())
+    }
+}
+
 /// A received buffer on loan until the next turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loan {
@@ -138,6 +145,10 @@ pub trait Driver {
 
     /// Stops accepting on all listeners and closes them.
     fn stop_listening(&mut self);
+
+    /// Stops accepting on one listener and closes it, wherever else its socket is open. Those
+    /// whom the kernel had taken in and nobody has accepted are reset.
+    fn close_listener(&mut self, listener: ListenerId);
 
     /// Takes a connection over and starts receiving.
     ///

@@ -70,8 +70,7 @@ fn facts(shards: u16) -> NodeFacts {
 /// A shard's proxy; the first shard accepts.
 fn proxy_of(n: usize, served: Publisher<Served>, control: &Control, seed: u64) -> proxy::Setup {
     proxy::Setup {
-        listeners: Vec::new(),
-        first_listener: Some(HTTP).filter(|_| n == 0),
+        listener: Some(HTTP).filter(|_| n == 0),
         served,
         stats: control.proxy_stats.clone(),
         causes: control.causes.clone(),

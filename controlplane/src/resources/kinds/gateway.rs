@@ -6,7 +6,12 @@ use crate::resources::schema::{Field, Kind, PORT, Shape, may, must, not_yet, onl
 
 pub(super) static LISTENERS: Shape = Shape::Object(&[
     must("name", Shape::Text(&SECTION), "What routes call it by (sectionName)."),
-    must("port", PORT, "Where it listens, on the host of --http."),
+    must(
+        "port",
+        PORT,
+        "Where it listens, on the host of --http; SIGHUP opens new ports and closes those that \
+         have gone.",
+    ),
     must(
         "protocol",
         Shape::OneOf { now: &["HTTP"], later: &["HTTPS", "TLS", "TCP", "UDP"] },

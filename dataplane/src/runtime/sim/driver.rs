@@ -167,6 +167,9 @@ impl Driver for SimDriver {
         port.backlog.clear(); // closes them
     }
 
+    /// The listener of a simulated network stays.
+    fn close_listener(&mut self, _: ListenerId) {}
+
     fn open(&mut self, socket: Socket) -> io::Result<ConnKey> {
         let Socket::Simulated(socket) = socket else {
             return Err(io::ErrorKind::InvalidInput.into());

@@ -52,6 +52,18 @@ impl Uring {
         }
     }
 
+    /// A listener accepts no more, and is closed when the kernel has let go of it.
+    pub(super) fn disarm_accept(&mut self, index: usize) {
+        match &self.listeners[index] {
+            Some(listener) if listener.armed => {
+                let key = ConnKey { index: index as u32, generation: 0 };
+                let entry = opcode::AsyncCancel::new(Op::Accept.token(key)).build();
+                self.push(entry, Op::Cancel, key);
+            }
+            _ => self.listeners[index] = None,
+        }
+    }
+
     pub(super) fn arm_receive(&mut self, key: ConnKey) {
         if let Some(conn) = self.conn(key)
             && conn.wanted

@@ -85,18 +85,23 @@ impl Uring {
                 events.push(Event::Accepted(ListenerId(index as u16), fd.into()));
             }
             Some(Errno::CANCELED) => {}
+            Some(_) if self.is_closing(index) => {}
             Some(errno) => {
                 self.accept_rests = Some(clock::monotonic().after(ACCEPT_REST));
                 events.push(Event::AcceptFailed(errno.into()));
             }
         }
         if !cqueue::more(cqe.flags()) {
-            if self.stopping {
+            if self.is_closing(index) {
                 self.listeners[index] = None;
             } else if let Some(listener) = &mut self.listeners[index] {
                 listener.armed = false;
             }
         }
+    }
+
+    fn is_closing(&self, listener: usize) -> bool {
+        self.stopping || self.listeners[listener].as_ref().is_some_and(|it| it.closing)
     }
 
     /// A connection that has been paused is broken, or closed by both sides.

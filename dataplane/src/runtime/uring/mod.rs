@@ -59,6 +59,8 @@ const ACCEPT_REST: Nanos = Nanos(50_000_000);
 struct Listener {
     fd: OwnedFd,
     armed: bool,
+    /// Whether it goes once it is armed no more.
+    closing: bool,
 }
 
 /// See the module's text.
@@ -149,22 +151,23 @@ impl Driver for Uring {
     }
 
     fn listen(&mut self, fd: OwnedFd) -> io::Result<ListenerId> {
-        let id = ListenerId(self.listeners.len() as u16);
-        self.listeners.push(Some(Listener { fd, armed: false }));
+        let id = ListenerId::nth(self.listeners.len())?;
+        self.listeners.push(Some(Listener { fd, armed: false, closing: false }));
         Ok(id)
     }
 
     fn stop_listening(&mut self) {
         self.stopping = true;
-        for index in 0..self.listeners.len() {
-            match &self.listeners[index] {
-                Some(listener) if listener.armed => {
-                    let key = ConnKey { index: index as u32, generation: 0 };
-                    let entry = opcode::AsyncCancel::new(Op::Accept.token(key)).build();
-                    self.push(entry, Op::Cancel, key);
-                }
-                _ => self.listeners[index] = None,
-            }
+        (0..self.listeners.len()).for_each(|index| self.disarm_accept(index));
+    }
+
+    fn close_listener(&mut self, listener: ListenerId) {
+        let index = usize::from(listener.0);
+        if let Some(Some(listener)) = self.listeners.get_mut(index) {
+            listener.closing = true;
+            // It listens, so that this cannot fail.
+            let _ = rustix::net::shutdown(&listener.fd, rustix::net::Shutdown::Both);
+            self.disarm_accept(index);
         }
     }
 
