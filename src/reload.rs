@@ -124,6 +124,17 @@ impl Reload {
         Ok(read.summary)
     }
 
+    /// Frees generations that no shard holds any more, some time after the last one has come.
+    pub(crate) fn collect(&self) {
+        let live = self.served.live();
+        if live > 1 {
+            self.served.collect();
+            if self.served.live() < live {
+                dataplane::memory::give_back();
+            }
+        }
+    }
+
     /// Frees the generation before, with the sockets that it alone had, as soon as no shard
     /// holds it.
     fn let_go(&self) {

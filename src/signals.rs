@@ -41,7 +41,10 @@ pub(crate) fn spawn(
         loop {
             match asked.recv_timeout(memory::LOOK) {
                 Ok(()) => reload.reload(),
-                Err(RecvTimeoutError::Timeout) => memory.look(),
+                Err(RecvTimeoutError::Timeout) => {
+                    reload.collect();
+                    memory.look();
+                }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
