@@ -42,8 +42,10 @@ impl Cluster {
             Some(Listen::At(at)) => at,
             None => DEFAULT,
         };
-        match (listen(at, shards, taken), wish) {
+        let mut with_them = taken.clone();
+        match (listen(at, shards, &mut with_them), wish) {
             (Ok(listeners), _) => {
+                *taken = with_them;
                 let addresses = listeners.iter().map(address_of).collect::<Result<_, _>>()?;
                 Ok(Self { listeners, addresses, missing: None })
             }

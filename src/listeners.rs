@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use dataplane::proxy::{CLOSED, Endpoints, Served};
+use dataplane::proxy::{Endpoints, Served};
 use shards::config::Snapshot;
 
 use crate::args::Listen;
@@ -16,23 +16,53 @@ use crate::doors::{Taken, address_of};
 /// Where the default listener is when nobody says.
 const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
-/// Sockets that a node opens at the most, one after the other: each has a number of its own.
-const MOST: usize = 60_000;
+/// Addresses that a node listens on in its life: each has a number of its own, and all are gone
+/// through when one comes or goes.
+const MOST: usize = 1_024;
 
 /// Why a configuration without Gateways is none for a node whose HTTP port is off.
 const NO_DEFAULT: &str = "--http off: there are routes, and no Gateway that says where they \
                           listen; leave it out, or add a Gateway";
 
-/// A socket that HTTP clients connect to.
+/// Where HTTP clients connect.
 #[derive(Clone, Debug)]
 struct Listener {
     address: SocketAddr,
     is_default: bool,
-    /// None once it is closed: its number stays, since clients that came to it may.
-    socket: Option<Arc<OwnedFd>>,
+    state: State,
 }
 
-/// All of them, in the order of their numbers.
+#[derive(Clone, Debug)]
+enum State {
+    /// To be bound.
+    Wanted,
+    Open(Arc<OwnedFd>),
+    /// Its number stays that of its address, since clients that came to it may still be there.
+    Closed,
+}
+
+impl Listener {
+    fn socket(&self) -> Option<&Arc<OwnedFd>> {
+        match &self.state {
+            State::Open(socket) => Some(socket),
+            State::Wanted | State::Closed => None,
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
+    /// On whose behalf it is there.
+    fn what(&self) -> String {
+        match self.is_default {
+            true => "--http".into(),
+            false => format!("a Gateway's listener on port {}", self.address.port()),
+        }
+    }
+}
+
+/// All that there are or have been, in the order of their numbers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Listeners(Vec<Listener>);
 
@@ -48,74 +78,76 @@ impl Listeners {
         config: &Snapshot,
         taken: &mut Taken,
     ) -> Result<(Self, Option<String>), String> {
-        let mut listeners = Self::default().follow(http, config, taken)?;
+        let mut listeners = Self::default().follow(http, config)?;
+        listeners.bind(taken)?;
         let mut missing = None;
         if http != Some(Listen::Off) && !listeners.has_default() {
             // After the others, so that a port 0 takes none of theirs.
-            match listeners.bind(default_of(http), true, "--http", taken) {
-                Ok(()) => {}
-                Err(why) if http.is_some() => return Err(format!("--http: {why}")),
-                Err(why) => missing = Some(why),
+            listeners.want(default_of(http), true)?;
+            match listeners.bind(taken) {
+                Err(why) if http.is_some() => return Err(why),
+                bound => missing = bound.err(),
             }
+            listeners.0.retain(|listener| listener.socket().is_some());
         }
         listeners.0.sort_by_key(|listener| !listener.is_default); // which is told first
         Ok((listeners, missing))
     }
 
-    /// The same for another configuration: ports of Gateways that have gone are closed, and new
-    /// ones are bound, on the host of `http`. The default one, once open, stays.
+    /// What another configuration wants: ports of Gateways that have gone are closed, and new
+    /// ones are to be bound, on the host of `http`. The default one, once open, stays.
     ///
     /// # Errors
     /// One line for the operator.
-    pub(crate) fn follow(
-        &self,
-        http: Option<Listen>,
-        config: &Snapshot,
-        taken: &mut Taken,
-    ) -> Result<Self, String> {
+    pub(crate) fn follow(&self, http: Option<Listen>, config: &Snapshot) -> Result<Self, String> {
         let default = default_of(http);
         let mut next = self.clone();
         for listener in next.0.iter_mut().filter(|listener| !listener.is_default) {
-            if config.port(Some(listener.address.port())).is_none() && listener.socket.is_some() {
-                listener.socket = None;
-                taken.forget(listener.address);
+            if config.port(Some(listener.address.port())).is_none() {
+                listener.state = State::Closed;
             }
         }
         for port in config.ports().filter_map(|(_, port)| port) {
-            if next.addresses().any(|address| address.port() == port) {
-                continue;
+            if !next.addresses().any(|address| address.port() == port) {
+                let address = SocketAddr::new(default.ip(), port);
+                next.want(address, address == default && http != Some(Listen::Off))?;
             }
-            let what = format!("a Gateway's listener on port {port}");
-            let address = SocketAddr::new(default.ip(), port);
-            let is_default = address == default && http != Some(Listen::Off);
-            let bound = next.bind(address, is_default, &what, taken);
-            bound.map_err(|why| format!("{what}: {why}"))?;
         }
-        let has_routes = config.port(None).is_some() && config.rules() > 0;
-        if has_routes && !next.has_default() {
+        if config.port(None).is_some() && config.rules() > 0 && !next.has_default() {
             if http == Some(Listen::Off) {
                 return Err(NO_DEFAULT.into());
             }
-            let bound = next.bind(default, true, "--http", taken);
-            bound.map_err(|why| format!("--http: {why}"))?;
+            next.want(default, true)?;
         }
         Ok(next)
     }
 
-    fn bind(
-        &mut self,
-        address: SocketAddr,
-        is_default: bool,
-        what: &str,
-        taken: &mut Taken,
-    ) -> Result<(), String> {
-        if self.0.len() >= MOST {
-            return Err(format!("{MOST} listeners have been opened; start the node anew"));
+    fn want(&mut self, address: SocketAddr, is_default: bool) -> Result<(), String> {
+        let known = self.0.iter().position(|one| one.is_closed() && one.address == address);
+        let new = Listener { address, is_default, state: State::Wanted };
+        match known {
+            Some(known) => self.0[known] = new,
+            None if self.0.len() < MOST => self.0.push(new),
+            None => return Err(format!("{MOST} ports have been Gateways'; start the node anew")),
         }
-        let socket = taken.listen(what, address)?;
-        let address = address_of(&socket)?;
-        let socket = Some(Arc::new(OwnedFd::from(socket)));
-        self.0.push(Listener { address, is_default, socket });
+        Ok(())
+    }
+
+    /// Binds all that are wanted.
+    ///
+    /// # Errors
+    /// One line for the operator; nothing stays bound that was not when this is dropped.
+    pub(crate) fn bind(&mut self, taken: &mut Taken) -> Result<(), String> {
+        for closed in self.0.iter().filter(|listener| listener.is_closed()) {
+            taken.forget(closed.address);
+        }
+        for listener in self.0.iter_mut().filter(|one| matches!(one.state, State::Wanted)) {
+            let what = listener.what();
+            let socket = taken.listen(&what, listener.address);
+            let socket = socket.map_err(|why| format!("{what}: {why}"))?;
+            listener.address = address_of(&socket)?;
+            listener.state = State::Open(Arc::new(socket.into()));
+        }
         Ok(())
     }
 
@@ -123,18 +155,14 @@ impl Listeners {
         self.0.iter().any(|listener| listener.is_default)
     }
 
-    fn are_open(&self) -> impl Iterator<Item = &Listener> {
-        self.0.iter().filter(|listener| listener.socket.is_some())
-    }
-
-    /// Where they are.
+    /// Where they are, or are going to be.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.are_open().map(|listener| listener.address)
+        self.0.iter().filter(|listener| !listener.is_closed()).map(|listener| listener.address)
     }
 
     /// Where those are that the others have not.
-    pub(crate) fn beyond(&self, others: &Self) -> impl Iterator<Item = SocketAddr> {
-        self.addresses().filter(|address| !others.addresses().any(|other| other == *address))
+    pub(crate) fn beyond(&self, others: &Self) -> Vec<SocketAddr> {
+        self.addresses().filter(|one| !others.addresses().any(|other| other == *one)).collect()
     }
 
     /// A generation to serve on them.
@@ -146,13 +174,12 @@ impl Listeners {
         config: Snapshot,
         endpoints: &mut Endpoints,
     ) -> Result<Served, String> {
-        let port_in = |listener: &Listener| match Some(listener.address.port()) {
-            _ if listener.socket.is_none() => CLOSED,
-            number if listener.is_default && config.port(number).is_none() => None,
-            number => number,
+        let port_in = |listener: &Listener| {
+            let number = Some(listener.address.port());
+            if listener.is_default && config.port(number).is_none() { None } else { number }
         };
         let ports: Vec<Option<u16>> = self.0.iter().map(port_in).collect();
-        let sockets = self.0.iter().map(|listener| listener.socket.clone()).collect();
+        let sockets = self.0.iter().map(|listener| listener.socket().cloned()).collect();
         Ok(endpoints.serve(config, &ports)?.listening(sockets))
     }
 

@@ -80,11 +80,13 @@ impl Reload {
     /// Reads the files, and checks all that could be against them.
     fn read(&mut self, generation: u64) -> Result<Read, String> {
         let loaded = config::load(&self.options, generation).map_err(|f| config::described(&f))?;
-        let (http, mut taken) = (self.options.http, self.taken.clone());
-        let listeners = self.listeners.follow(http, &loaded.snapshot, &mut taken)?;
+        let mut listeners = self.listeners.follow(self.options.http, &loaded.snapshot)?;
         config::refuse_own(&loaded, &listeners)?;
         let mut copy = self.settings.subscribe().get().clone();
         loaded.keyspace.apply(&mut copy).map_err(|why| format!("Keyspace default: {why}"))?;
+        // Last: who connects to a port that is taken back is reset.
+        let mut taken = self.taken.clone();
+        listeners.bind(&mut taken)?;
         let served = listeners.serve(loaded.snapshot, &mut self.endpoints)?;
         let (keyspace, summary) = (loaded.keyspace, loaded.summary.to_string());
         Ok(Read { served, listeners, taken, keyspace, summary })
@@ -105,19 +107,8 @@ impl Reload {
         // A generation has been seen from here on, whatever becomes of the rest.
         self.stats.generation.store(generation, Ordering::Relaxed);
         self.wakers.iter().for_each(Waker::wake);
-        for opened in read.listeners.beyond(&self.listeners) {
-            tracing::info!("http listening on http://{opened}");
-        }
-        let before = std::mem::replace(&mut self.listeners, read.listeners);
         self.taken = read.taken;
-        let closed: Vec<_> = before.beyond(&self.listeners).collect();
-        drop(before);
-        if !closed.is_empty() {
-            self.let_go();
-        }
-        for address in closed {
-            tracing::info!("http listening no more on http://{address}");
-        }
+        self.change_listeners(read.listeners);
         self.apply_keyspace(read.keyspace).map_err(|why| {
             format!("the routes are published as configuration {generation}, but {why}")
         })?;
@@ -135,13 +126,29 @@ impl Reload {
         }
     }
 
-    /// Frees the generation before, with the sockets that it alone had, as soon as no shard
-    /// holds it.
-    fn let_go(&self) {
+    /// Says what has changed. Sockets that are no more are closed when no shard holds the
+    /// generation before.
+    fn change_listeners(&mut self, next: Listeners) {
+        for opened in next.beyond(&self.listeners) {
+            tracing::info!("http listening on http://{opened}");
+        }
+        let before = std::mem::replace(&mut self.listeners, next);
+        let closed = before.beyond(&self.listeners);
+        drop(before);
+        if closed.is_empty() {
+            return;
+        }
         let end = Instant::now() + PATIENCE;
         while self.served.live() > 1 && Instant::now() < end {
             std::thread::sleep(PAUSE);
             self.served.collect();
+        }
+        for address in closed {
+            if self.served.live() > 1 {
+                tracing::warn!("a busy shard may still listen on http://{address}");
+            } else {
+                tracing::info!("http listening no more on http://{address}");
+            }
         }
     }
 

@@ -52,6 +52,10 @@ pub(crate) fn spawn(
     let listen = move || {
         let mut ending = false;
         for signal in signals.forever() {
+            if signal == SIGHUP && ending {
+                tracing::warn!("SIGHUP: the node is ending, and its configuration stays as it was");
+                continue;
+            }
             if signal == SIGHUP {
                 let _ = again.try_send(()); // full: it has been asked for
                 continue;

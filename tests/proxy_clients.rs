@@ -195,7 +195,7 @@ fn chromium_shows_a_page(driver: &str) {
     let server = web_peers::node("page", 0, Duration::from_secs(5));
     let node = proxy(driver, &[server.addr]);
     let browser = web_peers::chromium(&format!("http://{}/", node.http[0]));
-    let told = server.line("report ", Duration::from_secs(30));
+    let told = server.line("report ", LIMIT);
     let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
     let expected = serde_json::json!({
         "image": 16, "style": "rgb(1, 2, 3)", "parts": 30, "echo": true,

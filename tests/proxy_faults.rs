@@ -172,14 +172,14 @@ fn gone_servers_are_let_go(driver: &str) {
     }
     assert!(clients.iter_mut().all(|web| web.answer().status == 200));
     let mut busy = Web::connect(node.http[0]);
-    busy.send("GET /slow/1500/10 HTTP/1.1\r\nHost: a\r\n\r\n");
+    busy.send("GET /slow/6000/10 HTTP/1.1\r\nHost: a\r\n\r\n");
     eventually("it is under way", Duration::from_secs(3), || old.requests() == 101);
     assert!(old.open() > 50, "{} are open", old.open());
     folder.write("config.yaml", &manifests(&[new.addr], "", ""));
     assert!(reload(&node));
-    eventually("the idle ones are closed", Duration::from_secs(1), || old.open() == 1);
+    eventually("the idle ones are closed", Duration::from_secs(5), || old.open() == 1);
     assert_eq!(busy.answer().status, 200);
-    eventually("and then the busy one", Duration::from_secs(1), || old.open() == 0);
+    eventually("and then the busy one", Duration::from_secs(5), || old.open() == 0);
     let served = old.requests();
     assert!(clients.iter_mut().all(|web| web.get("/bytes/10").status == 200));
     assert_eq!(old.requests(), served);
@@ -191,7 +191,7 @@ fn clients_cannot_eject(driver: &str) {
         match asked.target.as_str() {
             // It gives up on who is slow, or switches before all has come.
             "/gives-up" => {
-                std::thread::sleep(Duration::from_millis(1_300));
+                std::thread::sleep(Duration::from_millis(2_600));
                 Ok(false)
             }
             "/switches" => {
@@ -204,7 +204,7 @@ fn clients_cannot_eject(driver: &str) {
         }
     });
     let folder = Folder::new();
-    let timeouts = ["request: 700ms", "backendRequest: 700ms", "request: 10s"];
+    let timeouts = ["request: 2s", "backendRequest: 2s", "request: 10s"];
     for timeout in timeouts {
         let rule = format!("    timeouts: {{{timeout}}}\n");
         let node = of_file(driver, 1, &folder, &manifests(&[server.addr], &rule, ""));
@@ -224,7 +224,7 @@ fn clients_cannot_eject(driver: &str) {
                 clients.push(web);
             }
         }
-        std::thread::sleep(Duration::from_millis(1_800));
+        std::thread::sleep(Duration::from_millis(3_300));
         assert_eq!(counter(&node, "corelane_http_ejections_total", &[]), 0, "{timeout}");
         assert_eq!(errors(&node, "early_switch"), 8, "{timeout}");
         drop(clients);
@@ -243,11 +243,13 @@ fn a_failing_server_is_left_alone(driver: &str) {
     let good = Upstream::start();
     let node = proxy_on(driver, 2, &[bad.addr, good.addr]);
     let ask = || Web::connect(node.http[0]).get("/bytes/10").status;
+    let mut start = Instant::now();
     eventually("it is ejected", Duration::from_secs(10), || {
+        start = Instant::now();
         ask();
         counter(&node, "corelane_http_ejections_total", &[]) == 1
     });
-    let (start, before) = (Instant::now(), bad.requests());
+    let before = bad.requests();
     while start.elapsed() < Duration::from_secs(8) {
         assert_eq!(ask(), 200, "{:?} after it was ejected", start.elapsed());
         std::thread::sleep(Duration::from_millis(20));
@@ -276,7 +278,7 @@ fn an_end_amid_load(driver: &str) {
         let addr = node.http[0];
         let mut slow: Vec<Web> = (0..20).map(|_| Web::connect(addr)).collect();
         for web in &mut slow {
-            web.send("GET /slow/1000/70000 HTTP/1.1\r\nHost: a\r\n\r\n");
+            web.send("GET /slow/4000/70000 HTTP/1.1\r\nHost: a\r\n\r\n");
         }
         let load = Load::start(addr, 6, &["/slow/1/1000", "/chunked/30000"], NO_PAUSE);
         load.wait_for(200);
@@ -312,6 +314,11 @@ fn an_end_amid_uploads(driver: &str) {
     eventually("all are there", Duration::from_secs(5), || upstream.requests() == 3);
     node.signal(Signal::TERM);
     assert_eq!(idle.until_closed(Duration::from_secs(5)), b"");
+    eventually("the port is closed", Duration::from_secs(5), || Web::try_connect(addr).is_err());
+    node.signal(Signal::HUP);
+    eventually("SIGHUP comes too late", Duration::from_secs(5), || {
+        node.output().contains("SIGHUP: the node is ending")
+    });
     for part in body[100_000..].chunks(50_000) {
         std::thread::sleep(Duration::from_millis(100)); // a client takes its time
         upload.send(part);

@@ -110,13 +110,13 @@ fn packed_alike(node: &Node, server: &Process, path: &str) {
 
 fn haproxy(driver: &str) {
     let behind = Upstream::start();
-    let server = web_peers::haproxy(behind.addr);
+    let server = web_peers::haproxy(behind.addr, Duration::from_millis(40));
     let node = proxy(driver, &[server.addr]);
     let paths = ["/bytes/10", "/bytes/100000", "/chunked/50000", "/trailers/2000", "/close/3000"];
     hammer(&node, &paths, Duration::from_millis(40));
     // What may not be sent twice is not to meet a connection that is just being closed for its age.
-    std::thread::sleep(Duration::from_millis(200));
-    echoes(node.http[0], 60);
+    let patient = web_peers::haproxy(behind.addr, Duration::from_secs(10));
+    echoes(proxy(driver, &[patient.addr]).http[0], 60);
     behind.expect_no_complaints();
     assert_eq!(counter(&node, "corelane_http_errors_total", &[]), 0);
 }
@@ -148,7 +148,9 @@ fn node_js(driver: &str) {
     let node = proxy(driver, &[server.addr]);
     let paths = ["/bytes/0", "/bytes/70000", "/chunked/40000", "/trailers/3000", "/slow/20/100"];
     hammer(&node, &paths, Duration::from_millis(30));
-    echoes(node.http[0], 40);
+    // As with HAProxy.
+    let patient = web_peers::node("one", 0, Duration::from_secs(10));
+    echoes(proxy(driver, &[patient.addr]).http[0], 40);
     let mut web = Web::connect(node.http[0]);
     web.send("GET /trailers/3000 HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE\r\n\r\n");
     let answer = web.answer();

@@ -14,7 +14,7 @@ use support::{Client, Node, Options};
 
 const ACCOUNTS: usize = 16;
 const TOTAL: i64 = 1_600;
-const LASTS: Duration = Duration::from_secs(3);
+const LASTS: Duration = Duration::from_secs(5);
 
 fn start(driver: &str, shards: u16) -> Node {
     Node::start_with(Options::driver(driver).arg("--shards").arg(shards.to_string()))
@@ -152,7 +152,7 @@ fn increment_both(client: &mut Client) {
 fn single_commands_have_their_turn(driver: &str) {
     const HOLDERS: usize = 6;
     const PIPELINED: usize = 32;
-    const MOST: Duration = Duration::from_secs(2);
+    const MOST: Duration = Duration::from_secs(10);
     let node = start(driver, 2);
     let mut script = Vec::new();
     for _ in 0..PIPELINED {

@@ -25,7 +25,7 @@ use super::talk::play::{Conn, State, Wires};
 use super::talk::{Case, Delivery, File, play};
 
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How long it is listened whether nothing comes.
 const SILENCE: Duration = Duration::from_millis(12);
 

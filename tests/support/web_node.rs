@@ -98,13 +98,19 @@ pub fn errors(node: &Node, cause: &str) -> u64 {
     counter(node, "corelane_http_errors_total", &[&format!("cause=\"{cause}\"")])
 }
 
-/// Sends SIGHUP and waits until it has been heeded; whether the configuration was taken.
+/// Sends SIGHUP and waits until it has been heeded, and until that has been said; whether the
+/// configuration was taken.
 #[track_caller]
 pub fn reload(node: &Node) -> bool {
     let count = |outcome: &str| {
         counter(node, "corelane_config_reloads_total", &[&format!("outcome=\"{outcome}\"")])
     };
     let (good, bad) = (count("published"), count("refused"));
+    let told = || {
+        let said = node.output();
+        said.matches("is published: ").count() + said.matches("SIGHUP: ").count()
+    };
+    let before = told();
     node.signal(Signal::HUP);
     let mut outcome = None;
     eventually("SIGHUP is heeded", Duration::from_secs(10), || {
@@ -115,6 +121,9 @@ pub fn reload(node: &Node) -> bool {
             other => panic!("one SIGHUP, {other:?} outcomes"),
         };
         outcome.is_some()
+    });
+    eventually("it is said", Duration::from_secs(10), || {
+        told() > before && node.output().ends_with('\n')
     });
     outcome.expect("heeded")
 }

@@ -175,12 +175,13 @@ pub fn nginx(files: &Path, behind: SocketAddr) -> Process {
 }
 
 /// HAProxy in front of a server; it closes connections that are idle for 40 ms.
-pub fn haproxy(behind: SocketAddr) -> Process {
+pub fn haproxy(behind: SocketAddr, keep_alive: Duration) -> Process {
     told("haproxy", |addr, folder| {
         let config = format!(
             "global\n  maxconn 1000\ndefaults\n  mode http\n  timeout connect 2s\n  timeout client 5s\n  \
-             timeout server 5s\n  timeout http-keep-alive 40ms\nfrontend front\n  bind {addr}\n  \
-             default_backend back\nbackend back\n  server one {behind}\n"
+             timeout server 5s\n  timeout http-keep-alive {}ms\nfrontend front\n  bind {addr}\n  \
+             default_backend back\nbackend back\n  server one {behind}\n",
+            keep_alive.as_millis()
         );
         let file = folder.write("haproxy.cfg", &config);
         let mut command = Command::new("haproxy");

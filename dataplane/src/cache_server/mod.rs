@@ -92,14 +92,6 @@ pub struct Setup {
     pub spin: Nanos,
 }
 
-/// A listener of the proxy's.
-struct HttpListener {
-    id: ListenerId,
-    /// Its number in configurations.
-    number: u16,
-    open: bool,
-}
-
 /// See the module's text.
 pub struct CacheServer<D> {
     driver: D,
@@ -117,8 +109,8 @@ pub struct CacheServer<D> {
     arrivals: VecDeque<(Socket, Service)>,
     /// Where clients of a cluster connect.
     cluster: Option<ListenerId>,
-    /// Where those of the proxy do.
-    http: Vec<HttpListener>,
+    /// Where those of the proxy do, by the numbers of configurations; none where that is closed.
+    http: Vec<Option<ListenerId>>,
     proxy: Option<Box<Proxy>>,
     /// CL.THROTTLE, by which buckets of other shards are asked.
     throttle: Option<&'static CommandSpec>,
@@ -165,11 +157,10 @@ impl<D: Driver> CacheServer<D> {
     /// When the driver cannot watch a listener.
     pub fn new(mut driver: D, setup: Setup) -> io::Result<Self> {
         if let Some(listener) = setup.listener {
-            driver.listen(listener)?;
+            driver.listen(Arc::new(listener))?;
         }
-        let cluster = setup.cluster.map(|listener| driver.listen(listener)).transpose()?;
-        let given = setup.proxy.as_ref().and_then(|setup| setup.listener);
-        let http = given.map(|id| HttpListener { id, number: 0, open: true });
+        let cluster = setup.cluster.map(|fd| driver.listen(Arc::new(fd))).transpose()?;
+        let http = setup.proxy.as_ref().and_then(|setup| setup.listener);
         let proxy = setup.proxy.map(|setup| Box::new(Proxy::new(setup, driver.now())));
         let control = setup.control;
         let settings = setup.settings.subscribe();
@@ -197,7 +188,7 @@ impl<D: Driver> CacheServer<D> {
             events: Vec::new(),
             arrivals: VecDeque::new(),
             cluster,
-            http: http.into_iter().collect(),
+            http: http.map(|id| vec![Some(id)]).unwrap_or_default(),
             proxy,
             throttle: lookup(b"cl.throttle"),
             dirty: Vec::new(),

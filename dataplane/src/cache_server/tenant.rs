@@ -12,45 +12,54 @@ use shards::order::Seq;
 use shards::reply::Protocol;
 use shards::session::Face;
 
+use super::CacheServer;
 use super::output::conn_of;
-use super::{CacheServer, HttpListener};
 use crate::mesh::parcel::{Message, NewHead, Service, Ticket};
 use crate::proxy::{Hands, Lending, Proxy};
 use crate::runtime::{ConnKey, Driver, Event, ListenerId, Socket};
 
+/// The first listener that a driver is given, unless that is the proxy's.
+const RESP: ListenerId = ListenerId(0);
+
 impl<D: Driver> CacheServer<D> {
-    /// What those who connect to a listener want.
-    pub(super) fn service_of(&self, listener: ListenerId) -> Service {
-        match self.http.iter().find(|http| http.id == listener) {
-            Some(http) => Service::Proxy(http.number),
-            None if self.cluster == Some(listener) => Service::Cache(Face::Cluster),
-            None => Service::Cache(Face::Standalone),
+    /// What those who connect to a listener want; nothing, where it has just been closed.
+    pub(super) fn service_of(&self, listener: ListenerId) -> Option<Service> {
+        if let Some(number) = self.http.iter().position(|http| *http == Some(listener)) {
+            return Some(Service::Proxy(number as u16));
         }
+        if self.cluster == Some(listener) {
+            return Some(Service::Cache(Face::Cluster));
+        }
+        (listener == RESP).then_some(Service::Cache(Face::Standalone))
     }
 
     /// Accepts on the sockets of the configuration at hand, and on no other. They belong to the
-    /// first shard.
+    /// first shard. Says what went wrong first, and goes on with the others.
     pub(super) fn heed_listeners(&mut self) -> io::Result<()> {
         let Some(proxy) = &self.proxy else { return Ok(()) };
         if self.shard.id != ShardId(0) || self.draining.is_some() {
             return Ok(());
         }
-        for (socket, number) in proxy.sockets().iter().zip(0..) {
-            let known = self.http.iter_mut().find(|http| http.number == number);
-            match (socket, known) {
-                (Some(socket), None) => {
-                    let id = self.driver.listen(socket.try_clone()?)?;
-                    self.http.push(HttpListener { id, number, open: true });
+        let sockets = proxy.sockets();
+        self.http.resize(self.http.len().max(sockets.len()), None);
+        let mut outcome = Ok(());
+        // Before others are closed, so that nobody has a number that was another's in this turn.
+        for (http, socket) in self.http.iter_mut().zip(sockets) {
+            if let (None, Some(socket)) = (&http, socket) {
+                match self.driver.listen(socket.clone()) {
+                    Ok(id) => *http = Some(id),
+                    Err(error) => outcome = outcome.and(Err(error)),
                 }
-                // Who has come to it already still names it.
-                (None, Some(http)) if http.open => {
-                    http.open = false;
-                    self.driver.close_listener(http.id);
-                }
-                _ => {}
             }
         }
-        Ok(())
+        for (http, socket) in self.http.iter_mut().zip(sockets) {
+            if socket.is_none()
+                && let Some(id) = http.take()
+            {
+                self.driver.close_listener(id);
+            }
+        }
+        outcome
     }
 
     /// Whether a connection is not one of the cache's.

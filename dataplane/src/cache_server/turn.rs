@@ -134,7 +134,9 @@ impl<D: Driver> CacheServer<D> {
     fn handle(&mut self, event: Event) -> io::Result<()> {
         match event {
             Event::Accepted(listener, socket) => {
-                self.arrivals.push_back((socket, self.service_of(listener)));
+                if let Some(service) = self.service_of(listener) {
+                    self.arrivals.push_back((socket, service));
+                }
             }
             Event::AcceptFailed(error) => self.accept_failed(&error),
             Event::Received(key, _)

@@ -220,6 +220,12 @@ impl Proxy {
         let port = served.ports.get(usize::from(client.listener)).copied().flatten();
         let nowhere =
             if served.config.rules() == 0 { Cause::NotConfigured } else { Cause::NotAttached };
+        if port.is_none()
+            && !served.is_open(client.listener)
+            && let Some(exchange) = client.exchange.as_mut()
+        {
+            exchange.close = true; // so that it looks for who has that address now
+        }
         let port = port.ok_or(nowhere)?;
         let request = route::Request {
             host: head.host.of(bytes),

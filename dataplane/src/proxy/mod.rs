@@ -53,7 +53,7 @@ use shards::wheel::Wheel;
 pub use borrow::Lending;
 pub use cause::{Cause, CauseCounts};
 pub use lines::{Desk, Pen, Writer, access_log};
-pub use served::{CLOSED, Endpoints, Served};
+pub use served::{Endpoints, Served};
 
 use crate::http1::{Fields, Limits};
 use crate::publish::{Publisher, Subscriber};
@@ -81,10 +81,11 @@ const PLENTY: usize = 64 << 20;
 
 /// Bytes of buffers after whose end memory is given back to the system.
 const BURST: usize = 16 << 20;
-/// How far a burst ebbs from one look at what it has left to the next, and the last look: some
-/// buffers are still in use at each.
+/// A burst's buffers are let go when it has ebbed to an eighth, an eighth of that, and so on to
+/// [`LOW`]: each time some are still in use, and come back later.
 const EBB: usize = 8;
 const LOW: usize = 32 << 10;
+const _: () = assert!(BURST / EBB / EBB / EBB == LOW, "2 MiB, 256 and 32 KiB, as the metric says");
 /// How long a client that has been answered may take for its next request while the node ends.
 const LAST_CALL: Nanos = Nanos(100 * Nanos::MILLISECOND.0);
 /// Connections to endpoints that have gone that are closed in a turn: each takes about 10 us.

@@ -20,6 +20,9 @@ use super::peers::{Target, Written};
 use super::pool::Pool;
 use super::said::{self, Window};
 
+/// The place of what is in no list.
+const NOWHERE: u32 = u32::MAX;
+
 /// An endpoint of this generation.
 #[derive(Debug)]
 pub(super) struct Endpoint {
@@ -46,8 +49,8 @@ pub struct Served {
     pub(super) ports: Vec<Option<PortId>>,
     sockets: Vec<Option<Arc<OwnedFd>>>,
     pub(super) endpoints: Vec<Endpoint>,
-    /// Where they are in that list, by their numbers on this node.
-    places: HashMap<u32, usize>,
+    /// Where they are in that list, by their numbers on this node, which are dense.
+    places: Box<[u32]>,
     /// Of each limit.
     pub(super) rates: Vec<Rate>,
     /// What answers say of each as far as it is always the same.
@@ -55,9 +58,6 @@ pub struct Served {
     /// The same by name, for whoever names a bucket.
     pub(super) policies: Arc<Policies>,
 }
-
-/// What a listener is that has been closed: no Gateway has that port.
-pub const CLOSED: Option<u16> = Some(0);
 
 impl Served {
     /// Gives it the sockets of the node's listeners, bound and listening, in the order of their
@@ -69,6 +69,11 @@ impl Served {
         self
     }
 
+    /// Whether a listener is still there.
+    pub(super) fn is_open(&self, listener: u16) -> bool {
+        self.sockets.get(usize::from(listener)).is_none_or(Option::is_some)
+    }
+
     /// See [`Self::listening`].
     pub(crate) fn sockets(&self) -> &[Option<Arc<OwnedFd>>] {
         &self.sockets
@@ -76,7 +81,7 @@ impl Served {
 
     /// Whether a number on this node is that of an endpoint of this generation.
     pub(super) fn has(&self, slot: u32) -> bool {
-        self.places.contains_key(&slot)
+        self.places.get(slot as usize).is_some_and(|place| *place != NOWHERE)
     }
 
     /// The endpoint of a request that may have come under another generation, if it is still
@@ -85,7 +90,7 @@ impl Served {
     pub(super) fn find(&self, target: &Target) -> Option<&Endpoint> {
         let place = match self.config.generation() == target.generation {
             true => target.index as usize,
-            false => *self.places.get(&target.slot)?,
+            false => *self.places.get(target.slot as usize)? as usize,
         };
         self.endpoints.get(place).filter(|one| one.address == target.address)
     }
@@ -152,7 +157,7 @@ impl Endpoints {
     }
 
     /// A generation to serve. `listeners` are the node's, in the order of their numbers, by their
-    /// port in the configuration; none is the default one, [`CLOSED`] is one that has gone.
+    /// port in the configuration; none is the default one.
     ///
     /// # Errors
     /// When a limit is none, in words; compiling a configuration checks that before.
@@ -177,7 +182,11 @@ impl Endpoints {
                 Endpoint { address, text: Written::of(address), slot, shared }
             })
             .collect();
-        let places = endpoints.iter().zip(0..).map(|(endpoint, n)| (endpoint.slot, n)).collect();
+        let slots = endpoints.iter().map(|endpoint| endpoint.slot as usize + 1).max();
+        let mut places = vec![NOWHERE; slots.unwrap_or(0)].into_boxed_slice();
+        for (endpoint, n) in endpoints.iter().zip(0..) {
+            places[endpoint.slot as usize] = n;
+        }
         let policies = Arc::new(policies);
         let sockets = Vec::new();
         Ok(Served { config, ports, sockets, endpoints, places, rates, constant_fields, policies })

@@ -38,12 +38,16 @@ impl Proxy {
     /// A connection to a server has broken, or has not come about.
     pub(super) fn server_failed<D: Driver>(&mut self, hands: &mut Hands<'_, D>, key: ConnKey) {
         let Some(upstream) = self.upstreams.get(key) else { return self.loan_fails(hands, key) };
-        let left = upstream.paused || hands.driver.unreceived(key) > 0;
         match upstream.state {
             Use::Connecting => self.connect_failed(hands, key, Cause::ConnectFailed),
             // What has come before is still to be read, when the client has taken enough; it may
             // have just done so, in the same turn.
-            Use::Busy if left && upstream.response.is_some() => upstream.broken = true,
+            Use::Busy
+                if upstream.response.is_some()
+                    && (upstream.paused || hands.driver.unreceived(key) > 0) =>
+            {
+                upstream.broken = true;
+            }
             _ => self.server_ended(hands, key, Cause::UpstreamReset),
         }
     }

@@ -10,6 +10,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
@@ -62,7 +63,7 @@ pub struct Epoll {
     set: OwnedFd,
     ready: Vec<epoll::Event>,
     conns: Slots<Conn>,
-    listeners: Vec<Option<OwnedFd>>,
+    listeners: Vec<Option<Arc<OwnedFd>>>,
     accept_rests: Option<Nanos>,
     /// Receive buffers; the first `lent` of them are on loan.
     buffers: Vec<Rc<Box<[u8]>>>,
@@ -316,17 +317,19 @@ impl Driver for Epoll {
         DriverKind::Epoll
     }
 
-    fn listen(&mut self, fd: OwnedFd) -> io::Result<ListenerId> {
-        let id = ListenerId::nth(self.listeners.len())?;
+    fn listen(&mut self, fd: Arc<OwnedFd>) -> io::Result<ListenerId> {
         rustix::io::ioctl_fionbio(&fd, true)?;
+        let id = ListenerId::place(&mut self.listeners, fd.clone());
         let data = EventData::new_u64(LISTENER << 32 | u64::from(id.0));
-        epoll::add(&self.set, &fd, data, EventFlags::IN)?;
-        self.listeners.push(Some(fd));
+        if let Err(error) = epoll::add(&self.set, &fd, data, EventFlags::IN) {
+            self.listeners[usize::from(id.0)] = None;
+            return Err(error.into());
+        }
         Ok(id)
     }
 
     fn stop_listening(&mut self) {
-        self.listeners.clear(); // closing takes them out of the set
+        (0..self.listeners.len()).for_each(|n| self.close_listener(ListenerId(n as u16)));
     }
 
     fn close_listener(&mut self, listener: ListenerId) {

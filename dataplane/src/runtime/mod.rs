@@ -25,6 +25,7 @@ mod waker;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use shards::time::{Nanos, Now};
 
@@ -68,9 +69,15 @@ pub struct ConnKey {
 pub struct ListenerId(pub u16);
 
 impl ListenerId {
-    /// Numbers do not serve again: a connection may still be on its way that names one.
-    fn nth(n: usize) -> io::Result<Self> {
-        u16::try_from(n).map(Self).map_err(|_| io::ErrorKind::QuotaExceeded.into())
+    /// A place in a table of listeners: one that is free, or else a new one.
+    fn place<T>(listeners: &mut Vec<Option<T>>, listener: T) -> Self {
+        let free = listeners.iter().position(Option::is_none);
+        let place = free.unwrap_or_else(|| {
+            listeners.push(None);
+            listeners.len() - 1
+        });
+        listeners[place] = Some(listener);
+        Self(place as u16)
     }
 }
 
@@ -137,17 +144,18 @@ pub trait Driver {
     /// Which driver this is.
     fn kind(&self) -> DriverKind;
 
-    /// Starts accepting; listeners are numbered in the order given.
+    /// Starts accepting; listeners are numbered in the order given. The number of one that has
+    /// been closed serves again in a later turn.
     ///
     /// # Errors
     /// When the kernel refuses to watch the descriptor.
-    fn listen(&mut self, listener: OwnedFd) -> io::Result<ListenerId>;
+    fn listen(&mut self, listener: Arc<OwnedFd>) -> io::Result<ListenerId>;
 
-    /// Stops accepting on all listeners and closes them.
+    /// Closes all listeners, as [`Self::close_listener`] does.
     fn stop_listening(&mut self);
 
-    /// Stops accepting on one listener and closes it, wherever else its socket is open. Those
-    /// whom the kernel had taken in and nobody has accepted are reset.
+    /// Stops accepting on a listener. Its socket listens no more, whoever else has it open: those
+    /// whom the kernel had taken in and nobody has accepted are reset, and others are refused.
     fn close_listener(&mut self, listener: ListenerId);
 
     /// Takes a connection over and starts receiving.

@@ -9,8 +9,8 @@ pub(super) static LISTENERS: Shape = Shape::Object(&[
     must(
         "port",
         PORT,
-        "Where it listens, on the host of --http; SIGHUP opens new ports and closes those that \
-         have gone.",
+        "Where it listens, on the host of --http. SIGHUP opens new ports and closes those that \
+         have gone, whose clients get 404 and are let go.",
     ),
     must(
         "protocol",

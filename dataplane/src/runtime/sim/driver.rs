@@ -10,6 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
@@ -157,7 +158,7 @@ impl Driver for SimDriver {
     }
 
     /// The simulated network has no descriptors; its first driver listens from the start.
-    fn listen(&mut self, _: OwnedFd) -> io::Result<ListenerId> {
+    fn listen(&mut self, _: Arc<OwnedFd>) -> io::Result<ListenerId> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

@@ -101,7 +101,7 @@ impl Uring {
     }
 
     fn is_closing(&self, listener: usize) -> bool {
-        self.stopping || self.listeners[listener].as_ref().is_some_and(|it| it.closing)
+        self.listeners[listener].as_ref().is_none_or(|it| it.closing)
     }
 
     /// A connection that has been paused is broken, or closed by both sides.

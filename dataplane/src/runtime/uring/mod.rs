@@ -25,6 +25,7 @@ mod table;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 
 use io_uring::{cqueue, opcode, squeue};
 use rustix::net::{Shutdown, shutdown};
@@ -57,7 +58,7 @@ const FEW_SENDS: usize = 1;
 const ACCEPT_REST: Nanos = Nanos(50_000_000);
 
 struct Listener {
-    fd: OwnedFd,
+    fd: Arc<OwnedFd>,
     armed: bool,
     /// Whether it goes once it is armed no more.
     closing: bool,
@@ -70,7 +71,6 @@ pub struct Uring {
     pieces: BufferRing,
     conns: Slots<Conn>,
     listeners: Vec<Option<Listener>>,
-    stopping: bool,
     /// Until when accepting rests after a failure.
     accept_rests: Option<Nanos>,
     loans: Vec<u16>,
@@ -110,7 +110,6 @@ impl Uring {
             pieces,
             conns: Slots::default(),
             listeners: Vec::new(),
-            stopping: false,
             accept_rests: None,
             loans: Vec::new(),
             released: Vec::new(),
@@ -150,23 +149,20 @@ impl Driver for Uring {
         DriverKind::Uring
     }
 
-    fn listen(&mut self, fd: OwnedFd) -> io::Result<ListenerId> {
-        let id = ListenerId::nth(self.listeners.len())?;
-        self.listeners.push(Some(Listener { fd, armed: false, closing: false }));
-        Ok(id)
+    fn listen(&mut self, fd: Arc<OwnedFd>) -> io::Result<ListenerId> {
+        let listener = Listener { fd, armed: false, closing: false };
+        Ok(ListenerId::place(&mut self.listeners, listener))
     }
 
     fn stop_listening(&mut self) {
-        self.stopping = true;
-        (0..self.listeners.len()).for_each(|index| self.disarm_accept(index));
+        (0..self.listeners.len()).for_each(|n| self.close_listener(ListenerId(n as u16)));
     }
 
     fn close_listener(&mut self, listener: ListenerId) {
         let index = usize::from(listener.0);
         if let Some(Some(listener)) = self.listeners.get_mut(index) {
             listener.closing = true;
-            // It listens, so that this cannot fail.
-            let _ = rustix::net::shutdown(&listener.fd, rustix::net::Shutdown::Both);
+            let _ = shutdown(&listener.fd, Shutdown::Both); // it listens: this cannot fail
             self.disarm_accept(index);
         }
     }
