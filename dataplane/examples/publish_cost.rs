@@ -8,11 +8,11 @@
 //!
 //! | | median | longest |
 //! | --- | --- | --- |
-//! | a turn without news | 0.1 | 0.4 to 1 |
-//! | the turn that takes a generation over | 3.6 | 20 to 28 |
-//! | on the control side: compiling it | 31,400 | 48,000 to 69,000 |
-//! | numbering endpoints | 4,760 | 8,900 to 10,200 |
-//! | publishing, and freeing the one before | 102 | 850 to 1,110 |
+//! | a turn without news | 0.1 | 0.3 to 0.4 |
+//! | the turn that takes a generation over | 3.0 to 3.1 | 6 to 19 |
+//! | on the control side: compiling it | 28,200 to 30,000 | 51,000 to 53,000 |
+//! | numbering endpoints | 4,230 to 4,330 | 7,700 to 9,400 |
+//! | publishing, and freeing the one before | 92 to 96 | 810 to 860 |
 //!
 //! Without connections to servers: each endpoint that has some is looked for in the new
 //! configuration besides, by its number, and those to endpoints that have gone are closed in the
