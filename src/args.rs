@@ -49,9 +49,9 @@ pub(crate) enum Command {
     },
     /// Say what a kind of document is, or a field of it.
     Explain {
-        /// As in HTTPRoute or HTTPRoute.spec.rules.
+        /// As in HTTPRoute or HTTPRoute.spec.rules; without, all kinds are listed.
         #[arg(value_name = "KIND[.FIELD...]")]
-        what: String,
+        what: Option<String>,
     },
     /// Print a JSON Schema of configurations, for editors.
     Schema {

@@ -69,8 +69,8 @@ pub(crate) fn print(options: &ServeOptions) -> Result<(), String> {
 }
 
 /// `corelane explain`
-pub(crate) fn explain(what: &str) -> Result<(), String> {
-    say(&resources::explain(what)?)
+pub(crate) fn explain(what: Option<&str>) -> Result<(), String> {
+    say(&what.map_or_else(|| Ok(resources::kinds()), resources::explain)?)
 }
 
 /// `corelane schema`

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         args::Command::Serve(options) if options.print => config::print(&options),
         args::Command::Serve(options) => serve(options),
         args::Command::Validate { files } => config::validate(files),
-        args::Command::Explain { what } => config::explain(&what),
+        args::Command::Explain { what } => config::explain(what.as_deref()),
         args::Command::Schema { kind } => config::schema(kind.as_deref()),
     };
     match ended {
@@ -38,6 +38,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(options: args::ServeOptions) -> Result<(), String> {
+    let early = signals::hold_back()?;
     let log = logging::start(std::io::stderr().is_terminal());
-    serve::run(options, &log)
+    serve::run(options, &log, early)
 }

@@ -33,7 +33,7 @@ use crate::http::Proxies;
 use crate::logging::{self, Log};
 use crate::metrics::NodeView;
 use crate::reload::{ConfigStats, Reload};
-use crate::signals;
+use crate::signals::{self, Early};
 
 /// Descriptors that the node needs besides those of clients.
 const OWN_DESCRIPTORS: u64 = 64;
@@ -44,7 +44,7 @@ const FEWEST_CLIENTS: u64 = 32;
 ///
 /// # Errors
 /// One line that says what is wrong and what to do.
-pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
+pub(crate) fn run(options: ServeOptions, log: &Log, early: Early) -> Result<(), String> {
     let loaded = config::load(&options, 1).map_err(|faults| config::described(&faults))?;
     let settings = settings(&options, &loaded.keyspace)?;
     doors::refuse_open(&options, &settings)?;
@@ -93,7 +93,7 @@ pub(crate) fn run(options: ServeOptions, log: &Log) -> Result<(), String> {
         stats,
         wakers: wakers.clone(),
     };
-    signals::spawn(node, wakers, reload)?;
+    signals::spawn(node, wakers, reload, &early)?;
     if let Some(why) = &addresses.no_cluster {
         tracing::warn!("no cluster ports: {why}");
     }

@@ -2,6 +2,7 @@
 //! `reload`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 
 use dataplane::cache_server::{Control, Order};
@@ -15,6 +16,20 @@ use crate::reload::Reload;
 /// By how much the control thread is nicer than shards.
 const POLITE: i32 = 15;
 
+/// Whether SIGHUP has come before anybody could heed it.
+pub(crate) struct Early(Arc<AtomicBool>);
+
+/// From here on SIGHUP does not end the process.
+///
+/// # Errors
+/// In words, when signals cannot be caught.
+pub(crate) fn hold_back() -> Result<Early, String> {
+    let early = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGHUP, early.clone())
+        .map_err(|error| format!("cannot catch signals: {error}"))?;
+    Ok(Early(early))
+}
+
 /// Listens on a thread of its own.
 ///
 /// # Errors
@@ -23,6 +38,7 @@ pub(crate) fn spawn(
     node: Arc<[Arc<Control>]>,
     wakers: Vec<Waker>,
     mut reload: Reload,
+    early: &Early,
 ) -> Result<(), String> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
         .map_err(|error| format!("cannot catch signals: {error}"))?;
@@ -49,6 +65,9 @@ pub(crate) fn spawn(
             }
         }
     })?;
+    if early.0.load(Ordering::Acquire) {
+        let _ = again.try_send(()); // perhaps once more than it was asked for
+    }
     let listen = move || {
         let mut ending = false;
         for signal in signals.forever() {

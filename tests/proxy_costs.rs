@@ -5,7 +5,7 @@
 mod support;
 
 use std::io::Write;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -322,9 +322,41 @@ fn few_open_files(driver: &str) {
     clear_stage(upstream, &node, files);
 }
 
+/// When no descriptor is left, whoever took it, nothing ends: connections to servers that nobody
+/// uses make room, and the admin port goes on when it can.
+fn no_file_is_left(driver: &str) {
+    let _alone = alone();
+    let upstream = Upstream::start();
+    let options = Options { ulimit: Some("-n 128".into()), ..Options::driver(driver) };
+    let node = Node::start_with(flags(options, &[upstream.addr]));
+    let files = open_files(&node);
+    let askers: Vec<TcpStream> =
+        (0..150).map(|_| TcpStream::connect(node.admin).expect("the kernel takes it")).collect();
+    let used = open_files(&node);
+    assert!((100..140).contains(&used), "{used} are in use, which is all");
+    drop(askers);
+    assert_eq!(support::http::get(node.admin, "/healthz").0, 200, "the admin port goes on");
+    // As many at a time as there is room for with a server's connection each, which then are idle.
+    let mut clients: Vec<Web> = (0..52).map(|_| Web::connect(node.http[0])).collect();
+    for web in &mut clients {
+        web.send("GET /slow/1000/10 HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    assert!(clients.iter_mut().all(|web| web.answer().status == 200));
+    let idle = counter(&node, "corelane_http_idle_upstreams", &[]);
+    assert!(idle > 40, "{idle} connections to the server are idle");
+    let mut more: Vec<_> = (0..12).map(|_| node.client()).collect();
+    for client in &mut more {
+        assert_eq!(client.call("PING").text(), "PONG");
+    }
+    assert!(counter(&node, "corelane_http_idle_upstreams", &[]) < idle, "some have made room");
+    drop((clients, more));
+    clear_stage(upstream, &node, files);
+}
+
 on_each_driver!(
     nothing_is_leaked,
     few_open_files,
+    no_file_is_left,
     stalled_uploads_cost_little,
     a_deaf_server_costs_the_credit,
     slow_sides_cost_the_others_nothing,

@@ -73,6 +73,7 @@ fn a_wrong_configuration_is_refused_whole(driver: &str) {
         (good.replace("port: 80}]}", "port: eighty}]}"), 12, 0, ["eighty", "65535"]),
         (good.replace("{name: test, port: 80}", "{name: tset, port: 80}"), 7, 0, ["tset", "test"]),
         (format!("{good}---\n{{"), 0, 0, ["config.yaml", ""]),
+        ("# nothing yet\n".into(), 0, 0, ["config.yaml", "no document"]),
     ] {
         assert_ne!(wrong, good, "{parts:?}");
         folder.write("config.yaml", &wrong);
@@ -340,6 +341,28 @@ fn is_refusal(why: &str) -> bool {
     gone.iter().any(|part| why.contains(part)) || told.iter().all(|part| why.contains(part))
 }
 
+/// Interim answers are passed on up to a hundred; a server that sends more of them is answered
+/// for.
+fn a_flood_of_interim_answers(driver: &str) {
+    let server = Upstream::with("127.0.0.1:0".parse().expect("an address"), |line, asked| {
+        let count = asked.target[1..].parse().expect("a number");
+        for _ in 0..count {
+            line.write("HTTP/1.1 103 Early Hints\r\nLink: </x.css>\r\n\r\n")?;
+        }
+        line.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").map(|()| true)
+    });
+    let node = proxy_on(driver, 1, &[server.addr]);
+    for (count, last) in [(100, "HTTP/1.1 200 OK"), (101, "HTTP/1.1 502 Bad Gateway")] {
+        let mut web = Web::connect(node.http[0]);
+        web.send(format!("GET /{count} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+        let said = web.until_closed(Duration::from_secs(10));
+        let said = String::from_utf8_lossy(&said);
+        assert_eq!(said.matches("HTTP/1.1 103 ").count(), 100, "{said}");
+        assert!(said.contains(last), "{count}: {said}");
+    }
+    assert_eq!(errors(&node, "bad_response"), 1);
+}
+
 /// A node whose servers are known to nobody yet.
 fn a_route_without_endpoints(driver: &str) {
     let folder = Folder::new();
@@ -365,4 +388,5 @@ on_each_driver!(
     an_end_amid_load,
     an_end_amid_uploads,
     a_route_without_endpoints,
+    a_flood_of_interim_answers,
 );

@@ -15,6 +15,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use support::node::{binary, fresh_dir, public_copy};
 use support::refusal::{refused, serve};
+use support::web_node::manifests;
 use support::{Client, Node, Options, eventually, tools};
 
 /// An unprivileged user and group: Debian's `nobody`.
@@ -232,6 +233,9 @@ fn paths_that_lead_nowhere(driver: &str) {
     fs::create_dir(dir.join("empty")).expect("a folder");
     fs::write(dir.join("notes.txt"), "no manifest").expect("write");
     let _socket = UnixListener::bind(dir.join("socket")).expect("a socket");
+    fs::write(dir.join("nothing"), "").expect("write");
+    tools::must(Command::new("mkfifo").arg(dir.join("pipe")), Duration::from_secs(5));
+    std::os::unix::fs::symlink("/dev/zero", dir.join("zero")).expect("a link");
     for (flag, name, parts) in [
         ("--access-log", "empty", ["directory", "--access-log"]),
         ("--access-log", "missing/log", ["No such file", "--access-log"]),
@@ -240,11 +244,46 @@ fn paths_that_lead_nowhere(driver: &str) {
         ("--config", "empty", ["no file named *.yaml", ""]),
         ("--config", ".", ["no file named *.yaml", ""]),
         ("--config", "missing", ["no such file", ""]),
+        ("--config", "notes.txt/x", ["not a directory", ""]),
+        ("--config", "nothing", ["no document", ""]),
+        ("--config", "pipe", ["no document", ""]),
+        ("--config", "zero", ["longer than 64 MiB", ""]),
     ] {
         let line = refused(serve(driver, &[flag, &path(name)]).arg("--shards=1"));
         for part in parts.into_iter().chain([&*path(name)]) {
             assert!(line.contains(part), "{flag} {name}, {part}: {line}");
         }
+    }
+    fs::remove_dir_all(dir).expect("clean up");
+}
+
+/// SIGHUP while a node starts is heeded once it has; it ends nothing.
+fn sighup_amid_the_start(driver: &str) {
+    let dir = fresh_dir();
+    let config = dir.join("config.yaml");
+    fs::write(&config, manifests(&["127.0.0.1:9".parse().expect("an address")], "", ""))
+        .expect("write");
+    for round in 0..5 {
+        let mut command = serve(driver, &["--config", &config.display().to_string()]);
+        let log = dir.join(format!("log-{round}"));
+        command.stderr(fs::File::create(&log).expect("a file")).stdout(Stdio::null());
+        let mut child = command.spawn().expect("start");
+        // The signal mask of /proc says when it is caught: not before main.
+        let caught = |pid| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            line.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).unwrap_or(0) & 1 == 1)
+        };
+        eventually("SIGHUP is caught", Duration::from_secs(5), || caught(child.id()));
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, Signal::HUP).expect("signal it");
+        eventually("it is heeded", Duration::from_secs(10), || {
+            assert!(child.try_wait().expect("a state").is_none(), "it goes on, round {round}");
+            let said = fs::read_to_string(&log).expect("the log");
+            said.contains("configuration 2 is published")
+        });
+        rustix::process::kill_process(pid, Signal::KILL).expect("end it");
+        child.wait().expect("its end");
     }
     fs::remove_dir_all(dir).expect("clean up");
 }
@@ -362,6 +401,7 @@ on_each_driver!(
     files_that_are_not_there,
     paths_that_lead_nowhere,
     an_access_log_that_cannot_be_opened_anew,
+    sighup_amid_the_start,
     far_too_few_open_files,
     few_open_files,
     flags_that_make_no_sense,

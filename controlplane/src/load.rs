@@ -4,16 +4,23 @@
 //! running node keeps what it has.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 use shards::config::Snapshot;
 
 use crate::compile::compile;
 use crate::proxy_flag::{ProxyFlag, manifests};
 use crate::resources::model::{EndpointSlice, Keyspace};
 use crate::resources::{Diagnostic, Documents, MAX_FILE, Spot};
+
+/// How long a pipe may take to give all that it has.
+const PIPE: Duration = Duration::from_secs(5);
 
 /// What documents that `--proxy` stands for have instead of a file's name.
 pub const PROXY_FLAG: &str = "--proxy";
@@ -91,6 +98,14 @@ pub fn load(sources: &Sources, generation: u64) -> Result<Loaded, Vec<Diagnostic
             Ok(text) => documents.read(&name, &text),
             Err(why) => documents.faults.push(fault(file, why)),
         }
+    }
+    if let [first, ..] = &sources.paths[..]
+        && documents.count == 0
+        && documents.faults.is_empty()
+    {
+        // A file that is just being written, most likely.
+        let text = "no document in it; expected one at least";
+        documents.faults.push(fault(first, text.into()));
     }
     documents.read(PROXY_FLAG, &manifests(&sources.proxy));
     finish(documents, files.len(), generation)
@@ -188,13 +203,34 @@ fn is_manifest(path: &Path) -> bool {
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    let about = fs::metadata(path).map_err(|error| plain(&error))?;
-    if about.len() > MAX_FILE {
+    let bytes = read_bytes(path).map_err(|error| plain(&error))?;
+    if bytes.len() as u64 > MAX_FILE {
         return Err(format!("longer than {} MiB", MAX_FILE >> 20));
     }
-    let bytes = fs::read(path).map_err(|error| plain(&error))?;
     String::from_utf8(bytes)
         .map_err(|error| format!("not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
+}
+
+/// The first bytes of a file, one more than it may have. Of a pipe, what comes within
+/// [`PIPE`]: nobody knows whether more would.
+fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
+    let file = options.open(path)?;
+    let (end, mut bytes) = (Instant::now() + PIPE, Vec::new());
+    loop {
+        let room = MAX_FILE + 1 - bytes.len() as u64;
+        match (&file).take(room).read_to_end(&mut bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+            Ok(_) => return Ok(bytes),
+        }
+        let left = Timespec::try_from(end.saturating_duration_since(Instant::now()));
+        let ready = poll(&mut [PollFd::new(&file, PollFlags::IN)], left.ok().as_ref())?;
+        if ready == 0 {
+            return Err(io::Error::other(format!("it has not ended within {PIPE:?}")));
+        }
+    }
 }
 
 /// An error without its number.

@@ -28,7 +28,8 @@ pub trait Source: Send + Sync + 'static {
 /// When the listener or the thread cannot be set up.
 pub fn spawn(listener: TcpListener, source: Arc<dyn Source>) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    // With its clock: axum rests where the process has no descriptor left for a connection.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("admin".into()).spawn(move || {
         runtime
             .block_on(async {

@@ -92,6 +92,17 @@ fn indented(text: &str) -> String {
     text.lines().map(|line| format!("    {line}\n")).collect()
 }
 
+/// All kinds, each with what it is, in one sentence.
+#[must_use]
+pub fn kinds() -> String {
+    let mut page = String::new();
+    for kind in KINDS {
+        let about = kind.about.split_inclusive(". ").next().unwrap_or(kind.about).trim_end();
+        let _ = writeln!(page, "{:<16}{:<32}{about}", kind.name, kind.api);
+    }
+    page
+}
+
 /// The kind of that name, in any case.
 pub(super) fn kind_named(name: &str) -> Result<&'static Kind, String> {
     KINDS.into_iter().find(|kind| kind.name.eq_ignore_ascii_case(name)).ok_or_else(|| {

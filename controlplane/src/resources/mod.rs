@@ -27,7 +27,7 @@ mod yaml;
 pub(crate) use diagnostic::hint;
 pub use diagnostic::{Diagnostic, Located, Spot, nearest};
 pub(crate) use documents::{Documents, Known};
-pub use explain::explain;
+pub use explain::{explain, kinds};
 pub use json_schema::{json_schema, json_schema_of};
 pub use kinds::KINDS;
 pub use reference::reference_markdown;

@@ -105,6 +105,11 @@ impl<D: Driver> CacheServer<D> {
         }
     }
 
+    /// There is no descriptor left: some connections to servers that nobody uses are closed.
+    pub(super) fn make_room(&mut self) {
+        self.with_proxy(|proxy, hands| proxy.make_room(hands));
+    }
+
     fn with_proxy<R>(&mut self, f: impl FnOnce(&mut Proxy, &mut Hands<'_, D>) -> R) -> Option<R> {
         let proxy = self.proxy.as_deref_mut()?;
         let hasher = *self.shard.hasher();

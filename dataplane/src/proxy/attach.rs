@@ -109,7 +109,7 @@ impl Proxy {
     }
 
     /// Some connections that nobody uses make room for others.
-    fn make_room<D: Driver>(&mut self, hands: &mut Hands<'_, D>) {
+    pub fn make_room<D: Driver>(&mut self, hands: &mut Hands<'_, D>) {
         for _ in 0..EVICTED {
             let Some(key) = self.pool.any() else { return };
             self.close_idle(hands, key);

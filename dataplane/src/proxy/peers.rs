@@ -120,6 +120,8 @@ pub(super) struct Exchange {
     pub(super) resent: bool,
     /// Whether the server has said that it wants the content.
     pub(super) continued: bool,
+    /// Interim answers so far.
+    pub(super) interims: u16,
     /// Whether the client takes trailers.
     pub(super) trailers: bool,
     /// Whether the client's connection ends with the answer.
@@ -193,6 +195,7 @@ impl Default for Exchange {
             tries: 0,
             resent: false,
             continued: false,
+            interims: 0,
             trailers: false,
             close: false,
             progress: Nanos(0),

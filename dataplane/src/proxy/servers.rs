@@ -15,6 +15,9 @@ use crate::runtime::{ConnKey, Driver, Loan};
 /// Content from which on a server's connection is received from piece by piece.
 const LONG: u64 = 128 << 10;
 
+/// Interim answers (1xx) to one request that are passed on; more is 502.
+const INTERIMS: u16 = 100;
+
 /// How far an answer has come.
 enum Progress {
     /// More has to come.
@@ -185,6 +188,12 @@ impl Proxy {
         if head.status == 101 && !exchange.request.is_done() {
             // RFC 9110 section 7.8: not amid a request.
             return Err(Cause::EarlySwitch);
+        }
+        if head.is_interim() {
+            exchange.interims += 1;
+            if exchange.interims > INTERIMS {
+                return Err(Cause::BadResponse);
+            }
         }
         self.head_came(upstream, client, bytes, &head);
         Ok((head.len, false))
