@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use controlplane::Summary;
 use controlplane::resources::model::Keyspace;
 use dataplane::proxy::{Desk, Endpoints, Served};
 use dataplane::publish::{Publisher, UpdateError};
@@ -39,6 +40,8 @@ pub(crate) struct Reload {
     pub(crate) settings: Publisher<Settings>,
     pub(crate) listeners: Listeners,
     pub(crate) taken: Taken,
+    /// How many there were in the last one.
+    pub(crate) documents: usize,
     /// The last one that was applied.
     pub(crate) keyspace: Keyspace,
     pub(crate) access_log: Option<Desk>,
@@ -52,7 +55,7 @@ struct Read {
     listeners: Listeners,
     taken: Taken,
     keyspace: Keyspace,
-    summary: String,
+    summary: Summary,
 }
 
 impl Reload {
@@ -80,6 +83,12 @@ impl Reload {
     /// Reads the files, and checks all that could be against them.
     fn read(&mut self, generation: u64) -> Result<Read, String> {
         let loaded = config::load(&self.options, generation).map_err(|f| config::described(&f))?;
+        if let (0, [first, ..]) = (loaded.summary.documents, &self.options.config[..])
+            && self.documents > 0
+        {
+            // A file that is just being written, most likely.
+            return Err(format!("{}: no document in it, and there were some", first.display()));
+        }
         let mut listeners = self.listeners.follow(self.options.http, &loaded.snapshot)?;
         config::refuse_own(&loaded, &listeners)?;
         let mut copy = self.settings.subscribe().get().clone();
@@ -88,7 +97,7 @@ impl Reload {
         let mut taken = self.taken.clone();
         listeners.bind(&mut taken)?;
         let served = listeners.serve(loaded.snapshot, &mut self.endpoints)?;
-        let (keyspace, summary) = (loaded.keyspace, loaded.summary.to_string());
+        let (keyspace, summary) = (loaded.keyspace, loaded.summary);
         Ok(Read { served, listeners, taken, keyspace, summary })
     }
 
@@ -107,12 +116,12 @@ impl Reload {
         // A generation has been seen from here on, whatever becomes of the rest.
         self.stats.generation.store(generation, Ordering::Relaxed);
         self.wakers.iter().for_each(Waker::wake);
-        self.taken = read.taken;
+        (self.taken, self.documents) = (read.taken, read.summary.documents);
         self.change_listeners(read.listeners);
         self.apply_keyspace(read.keyspace).map_err(|why| {
             format!("the routes are published as configuration {generation}, but {why}")
         })?;
-        Ok(read.summary)
+        Ok(read.summary.to_string())
     }
 
     /// Frees generations that no shard holds any more, some time after the last one has come.

@@ -6,6 +6,7 @@
 mod support;
 
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -17,7 +18,7 @@ use support::web_node::{
 };
 use support::web_peers;
 use support::web_server::Upstream;
-use support::{Node, Options, eventually};
+use support::{Node, Options, eventually, tools};
 
 const NO_PAUSE: Duration = Duration::ZERO;
 
@@ -92,6 +93,11 @@ fn a_wrong_configuration_is_refused_whole(driver: &str) {
             assert!(!found.is_empty(), "a column: {said}");
         }
     }
+    // A pipe that nobody writes into is an empty file, and nothing waits for it.
+    let path = folder.path("config.yaml");
+    std::fs::remove_file(&path).expect("take it away");
+    tools::must(Command::new("mkfifo").arg(&path), Duration::from_secs(5));
+    assert!(!reload(&node), "a pipe is refused");
     load.wait_for(100);
     load.stop().expect_no_failures(100);
     folder.write("config.yaml", &good);

@@ -99,14 +99,6 @@ pub fn load(sources: &Sources, generation: u64) -> Result<Loaded, Vec<Diagnostic
             Err(why) => documents.faults.push(fault(file, why)),
         }
     }
-    if let [first, ..] = &sources.paths[..]
-        && documents.count == 0
-        && documents.faults.is_empty()
-    {
-        // A file that is just being written, most likely.
-        let text = "no document in it; expected one at least";
-        documents.faults.push(fault(first, text.into()));
-    }
     documents.read(PROXY_FLAG, &manifests(&sources.proxy));
     finish(documents, files.len(), generation)
 }
