@@ -112,14 +112,14 @@ fn deafness(node: &Node, warm: &mut Web, before: u64) {
     const CLIENTS: u64 = 200;
     let pauses = || counter(node, "corelane_http_pauses_total", &["side=\"client\""]);
     let paused = pauses();
-    let head = "POST /deaf/15000 HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n";
+    let head = "POST /deaf/9000 HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n";
     let mut clients: Vec<Web> = (0..CLIENTS).map(|_| Web::connect(node.http[0])).collect();
     clients.iter_mut().for_each(|web| web.send(head));
     let part = vec![b'x'; 64 << 10];
     for web in &clients {
         web.stream.set_nonblocking(true).expect("never to wait");
     }
-    eventually("every client is stopped", Duration::from_secs(12), || {
+    eventually("every client is stopped", Duration::from_secs(8), || {
         for web in &mut clients {
             while web.stream.write(&part).is_ok() {}
         }
