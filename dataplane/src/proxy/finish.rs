@@ -265,6 +265,10 @@ impl Proxy {
         self.disarm(&mut upstream.alarm);
         self.buffers.put(&mut upstream.kept);
         self.buffers.put(&mut upstream.input);
+        if upstream.out.pending() > 0 {
+            // What the kernel has of it would stay there for minutes: the server does not take it.
+            hands.driver.reset(upstream.key);
+        }
         self.buffers.put(&mut upstream.out.bytes);
         self.pending -= upstream.out.accounted;
         hands.driver.close(upstream.key);
