@@ -74,12 +74,12 @@ impl Taken {
     /// # Errors
     /// One line for the operator; it says so when the port is taken by this node itself.
     pub(crate) fn listen(&mut self, what: &str, at: SocketAddr) -> Result<TcpListener, String> {
-        if let Some((holder, address)) = self.holder(at).filter(|_| at.port() != 0) {
-            return Err(format!(
-                "cannot listen on {at}: {holder} listens on {address}; choose another"
-            ));
-        }
-        let listener = net::listen_on(at)?;
+        let listener = net::listen_on(at).map_err(|why| match self.holder(at) {
+            Some((holder, address)) => {
+                format!("cannot listen on {at}: {holder} listens on {address}; choose another")
+            }
+            None => why,
+        })?;
         self.0.push((what.to_owned(), address_of(&listener)?));
         Ok(listener)
     }

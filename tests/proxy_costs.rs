@@ -288,14 +288,20 @@ fn nothing_is_leaked(driver: &str) {
     clear_stage(upstream, &node, files);
 }
 
-/// Fewer open files than clients: those beyond the limit are told so, the others are served,
-/// and all is well again when some have gone.
-fn few_open_files(driver: &str) {
-    let _alone = alone();
+/// A node that may open 128 files, and what is behind it.
+fn with_few_files(driver: &str) -> (Upstream, Node, usize) {
     let upstream = Upstream::start();
     let options = Options { ulimit: Some("-n 128".into()), ..Options::driver(driver) };
     let node = Node::start_with(flags(options, &[upstream.addr]));
     let files = open_files(&node);
+    (upstream, node, files)
+}
+
+/// Fewer open files than clients: those beyond the limit are told so, the others are served,
+/// and all is well again when some have gone.
+fn few_open_files(driver: &str) {
+    let _alone = alone();
+    let (upstream, node, files) = with_few_files(driver);
     let mut clients: Vec<Web> = (0..100).map(|_| Web::connect(node.http[0])).collect();
     let (mut served, mut refused, mut told) = (0, 0, None);
     for web in &mut clients {
@@ -326,10 +332,7 @@ fn few_open_files(driver: &str) {
 /// uses make room, and the admin port goes on when it can.
 fn no_file_is_left(driver: &str) {
     let _alone = alone();
-    let upstream = Upstream::start();
-    let options = Options { ulimit: Some("-n 128".into()), ..Options::driver(driver) };
-    let node = Node::start_with(flags(options, &[upstream.addr]));
-    let files = open_files(&node);
+    let (upstream, node, files) = with_few_files(driver);
     let askers: Vec<TcpStream> =
         (0..150).map(|_| TcpStream::connect(node.admin).expect("the kernel takes it")).collect();
     let used = open_files(&node);

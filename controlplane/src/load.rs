@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use shards::config::Snapshot;
 
 use crate::compile::compile;
@@ -218,9 +219,10 @@ fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
             Ok(_) => return Ok(bytes),
         }
         let left = Timespec::try_from(end.saturating_duration_since(Instant::now()));
-        let ready = poll(&mut [PollFd::new(&file, PollFlags::IN)], left.ok().as_ref())?;
-        if ready == 0 {
-            return Err(io::Error::other(format!("it has not ended within {PIPE:?}")));
+        match poll(&mut [PollFd::new(&file, PollFlags::IN)], left.ok().as_ref()) {
+            Ok(0) => return Err(io::Error::other(format!("it has not ended within {PIPE:?}"))),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }

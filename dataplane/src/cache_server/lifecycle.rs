@@ -111,12 +111,11 @@ impl<D: Driver> CacheServer<D> {
     pub(super) fn accept_failed(&mut self, error: &io::Error) {
         let full = [Errno::MFILE, Errno::NFILE]
             .contains(&Errno::from_io_error(error).unwrap_or(Errno::IO));
-        let stats = self.stats.clone();
         if full {
-            stats.refused_descriptors.add(1);
+            self.stats.refused_descriptors.add(1);
             self.make_room();
         } else {
-            stats.refused_accepts.add(1)
+            self.stats.refused_accepts.add(1);
         }
         if self.now.mono.since(self.complained).0 >= Nanos::SECOND.0 {
             self.complained = self.now.mono;
